@@ -1,0 +1,1 @@
+"""Generators and checkers of this repository; nothing here runs on a node."""

@@ -1,0 +1,78 @@
+"""Command line of the test suite: `python -m tools.testsuite [stage…]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.testsuite import lint, nodes, sanity, unit
+from tools.testsuite.steps import ROOT, Stage, sum_counts
+
+STAGES: dict[str, Callable[[Stage], None]] = {
+    "lint": lint.run,
+    "unit": unit.run,
+    "sanity": sanity.run,
+    "molecule": nodes.run_molecule,
+    "lab": nodes.run_lab,
+}
+
+
+def tool_environment() -> dict[str, str]:
+    """Variables that every tool needs: the environment's programs first, UTF-8, this checkout's configuration."""
+    return {
+        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        # ansible refuses to start without a UTF-8 locale, and C.UTF-8 is the one that glibc always has.
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def summary(stages: list[Stage]) -> str:
+    """Table of the stages; its last line is the sum of the counts."""
+    rows = [("stage", "passed", "failed", "skipped", "seconds")]
+    for stage in stages:
+        counts = stage.counts
+        rows.append((stage.name, str(counts.passed), str(counts.failed), str(counts.skipped), f"{stage.seconds:.0f}"))
+    lines = [f"{row[0]:<10}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows]
+    return "\n".join(["", *lines, "", str(sum_counts(stage.counts for stage in stages))])
+
+
+def run_stages(names: list[str], logs: Path) -> int:
+    """Run the stages in their fixed order, print the counts, and return the exit code."""
+    shutil.rmtree(logs, ignore_errors=True)
+    stages = []
+    for name, run in STAGES.items():
+        if name not in names:
+            continue
+        stage = Stage(name, logs, environment=tool_environment())
+        try:
+            run(stage)
+        except Exception as error:  # the others still run, and this one counts
+            stage.fail("stage", f"{type(error).__name__}: {error}")
+        stages.append(stage)
+    failed = sum(stage.counts.failed for stage in stages)
+    ran = sum(stage.counts.passed for stage in stages)
+    if not failed:
+        shutil.rmtree(logs, ignore_errors=True)
+    print(summary(stages), flush=True)
+    return 1 if failed or not ran else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the stages and run them."""
+    parser = argparse.ArgumentParser(prog="script/test", description=__doc__)
+    parser.add_argument("stage", nargs="*", help=f"any of {', '.join(STAGES)}; all of them when none is named")
+    names = parser.parse_args(argv).stage
+    unknown = [name for name in names if name not in STAGES]
+    if unknown:
+        parser.error(f"unknown stage: {', '.join(unknown)} (there are {', '.join(STAGES)})")
+    return run_stages(names or list(STAGES), ROOT / "reports" / "test-logs")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

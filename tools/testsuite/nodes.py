@@ -1,0 +1,45 @@
+"""Stages molecule and lab: what needs containers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tools.testsuite.steps import ROOT, Stage, tool
+
+
+def lab_environment() -> dict[str, str]:
+    """Variables that point a scenario at the lab's image and mirror, from the lab itself."""
+    output = subprocess.run(
+        [sys.executable, "-m", "lab", "env", "--json"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    return {key: str(value) for key, value in json.loads(output).items()}
+
+
+def scenarios() -> list[str]:
+    """Names of the molecule scenarios."""
+    return sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+def run_molecule(stage: Stage) -> None:
+    """Run each scenario from create to destroy; each is one step."""
+    names = scenarios()
+    if not names:
+        stage.fail("scenarios", "there is no molecule/*/molecule.yml")
+        return
+    if not stage.command("image and mirror", [sys.executable, "-m", "lab", "up", "--mirror-only"]):
+        return
+    environment = lab_environment()
+    for name in names:
+        stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
+
+
+def run_lab(stage: Stage) -> None:
+    """Run the tests that need lab nodes."""
+    report = stage.logs / "lab.xml"
+    stage.command(
+        "pytest tests/lab",
+        [sys.executable, "-m", "pytest", "tests/lab", "-m", "lab", "-p", "no:cacheprovider", f"--junitxml={report}"],
+        junit=report,
+    )
