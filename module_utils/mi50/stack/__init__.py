@@ -1,0 +1,1 @@
+"""Stack files: load, validate, resolve addresses, lock. Runs on the controller (PyYAML and jsonschema)."""
