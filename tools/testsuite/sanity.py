@@ -21,11 +21,11 @@ from tools.assemble_collection import ROOT, assemble
 from tools.testsuite.steps import Stage, tool
 
 BOOTSTRAP = '''"""Stands where ansible-test expects get-pip.py: pip from ensurepip, then the packages asked for."""
-import ensurepip
 import subprocess
 import sys
 
-ensurepip.bootstrap()
+# In a process of its own: ensurepip switches pip's configuration off for the process that it runs in.
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True)
 words = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
 subprocess.run([sys.executable, "-m", "pip", "install", *words], check=True)
 '''
