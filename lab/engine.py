@@ -1,0 +1,156 @@
+"""The container engine: use a running one; where none runs, install Debian's and start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from lab.console import as_root, run, say, step
+from lab.settings import LABEL, LabError
+
+# Command looked for -> Debian package that brings it.
+TOOLS = {
+    "debootstrap": "debootstrap",
+    "makepkg": "makepkg",
+    "fakeroot": "fakeroot",
+    "zstd": "zstd",
+    "xz": "xz-utils",
+    "bsdtar": "libarchive-tools",
+    "gpg": "gnupg",
+    "gpgv": "gpgv",
+    "dpkg-deb": "dpkg",
+    "apt-ftparchive": "apt-utils",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+START_SECONDS = 60
+
+
+def install_tools() -> None:
+    """Install what is missing, by name and loudly."""
+    wanted = {package for command, package in TOOLS.items() if _which(command) is None}
+    if not DEBIAN_KEYRING.exists():
+        wanted.add("debian-archive-keyring")
+    if _which("docker") is None:
+        wanted.add("docker.io")
+    if wanted:
+        _apt_install(sorted(wanted))
+
+
+def _which(command: str) -> str | None:
+    return shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def _apt_install(packages: list[str]) -> None:
+    if _which("apt-get") is None:
+        raise LabError(f"the lab needs {' '.join(packages)}; install them with this system's package manager")
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    with step(f"Installing on this machine: {' '.join(packages)}"):
+        run(as_root(["apt-get", "update"]))
+        run(as_root([*environment, "apt-get", "install", "-y", "--no-install-recommends", *packages]))
+
+
+def _docker_argv() -> list[str]:
+    direct = subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+    return ["docker"] if direct or os.geteuid() == 0 else ["sudo", "docker"]
+
+
+_ARGV: list[str] = []
+
+
+def docker(
+    *args: str, check: bool = True, stdin: IO[Any] | None = None, data: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the docker client, through sudo where the engine's socket is not ours to open."""
+    if not _ARGV:
+        _ARGV.extend(_docker_argv())
+    return run([*_ARGV, *args], check=check, stdin=stdin, data=data)
+
+
+def running() -> bool:
+    """Whether an engine answers."""
+    return _which("docker") is not None and docker("version", check=False).returncode == 0
+
+
+def ensure(cache: Path) -> None:
+    """Make sure that an engine answers; remember it in the cache when this call started it."""
+    if running():
+        return
+    if _which("dockerd") is None:
+        _apt_install(["docker.io"])
+    if Path("/run/systemd/system").is_dir():
+        run(as_root(["systemctl", "start", "docker"]))
+    else:
+        _start_dockerd(cache)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        _ARGV.clear()
+        if running():
+            return
+        time.sleep(0.5)
+    raise LabError(f"the Docker engine did not answer within {START_SECONDS} s; see {cache / 'dockerd.log'}")
+
+
+def _start_dockerd(cache: Path) -> None:
+    say(f"no Docker engine runs and systemd is not PID 1: starting dockerd, log in {cache / 'dockerd.log'}")
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "dockerd.log").open("ab") as log:
+        child = subprocess.Popen(
+            as_root(["dockerd"]), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    (cache / "dockerd.pid").write_text(f"{child.pid}\n")
+
+
+def stop_started(cache: Path) -> None:
+    """Stop the engine if, and only if, this lab started it."""
+    record = cache / "dockerd.pid"
+    if not record.exists():
+        return
+    pid = record.read_text().strip()
+    command = Path(f"/proc/{pid}/cmdline")
+    # The number may belong to somebody else by now.
+    if command.exists() and b"dockerd" in command.read_bytes():
+        run(as_root(["kill", pid]), check=False)
+        say(f"stopped the dockerd this lab had started (pid {pid})")
+    record.unlink()
+
+
+def image_exists(name: str) -> bool:
+    """Whether an image of that name is known to the engine."""
+    return docker("image", "inspect", name, check=False).returncode == 0
+
+
+def inspect(container: str) -> dict[str, Any] | None:
+    """What the engine knows about a container, or None."""
+    done = docker("container", "inspect", container, check=False)
+    if done.returncode != 0:
+        return None
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found[0]
+
+
+def address(container: str, network: str) -> str:
+    """The container's IPv4 address on a network."""
+    found = inspect(container)
+    value = found["NetworkSettings"]["Networks"].get(network, {}).get("IPAddress", "") if found else ""
+    if not value:
+        raise LabError(f"container {container} has no address on network {network}; run script/lab up")
+    return str(value)
+
+
+def ensure_network(name: str) -> None:
+    """A bridge of the lab's own; the engine picks a subnet that is free."""
+    if docker("network", "inspect", name, check=False).returncode != 0:
+        docker("network", "create", "--label", LABEL, name)
+
+
+def labelled(kind: str) -> list[str]:
+    """Ids of containers, networks or volumes that carry the lab's label."""
+    extra = ["-a"] if kind == "container" else []
+    return docker(kind, "ls", "-q", *extra, "--filter", f"label={LABEL}").stdout.split()
