@@ -15,6 +15,7 @@ from lab.settings import LabError, Settings
 
 NAME, VERSION, RELEASE = "rocblas", "6.4.3", "3"
 NOBODY = "65534"
+SCRATCH = Path("/", "var", "tmp")
 PKGBUILD = """\
 # Stand-in recipe: Arch's layout, Debian's real build inside.
 pkgname={name}
@@ -50,7 +51,8 @@ def make(folder: Path, fill: Callable[[Path], None], version: str = VERSION, rel
     makepkg refuses to run as root, so root hands the work to `nobody`; fakeroot gives the members their owner.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".makepkg-", dir=folder))
+    # Not below the cache: that may sit in a home which `nobody` may not enter. Not in /tmp: that may be memory.
+    scratch = Path(tempfile.mkdtemp(prefix="mi50-lab-makepkg-", dir=SCRATCH))
     try:
         work = scratch / "work"
         fill(work / "tree")
@@ -61,7 +63,7 @@ def make(folder: Path, fill: Callable[[Path], None], version: str = VERSION, rel
         if not package.exists():
             raise LabError(f"makepkg made no {package.name}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
         target = folder / package.name
-        package.rename(target)
+        shutil.move(package, target)
         target.chmod(0o644)
         if os.geteuid() == 0:
             os.chown(target, 0, 0)
@@ -82,7 +84,6 @@ def _unprivileged(scratch: Path, work: Path) -> list[str]:
     ]
     if os.geteuid() != 0:
         return [*environment, "sh", "-c", shell]
-    # The cache may sit where only root may walk (/root, a private home): bind it to a path everybody may enter.
     run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(scratch)])
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     return [*drop, *environment, "sh", "-c", shell]
