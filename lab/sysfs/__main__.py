@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.out:
             build_host(args.out, host)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"lab.sysfs: {error}\n")
         return 1
     if args.list_devices:

@@ -140,8 +140,19 @@ class Placed:
         return self.chain[-1]
 
 
+# Root ports of the slots. 08 leads to an APU's GPU as on a Ryzen; 18 and 1c belong to the CPU and the BMC.
+_PORTS = [*range(0x01, 0x08), *range(0x09, 0x11)]
+
+
 def place(host: Host) -> list[Placed]:
-    """Number cards as a kernel would: slots in order, cardN after the BMC's card0, hwmon after the CPU's hwmon0."""
+    """Number cards as a kernel would: slots in order, cardN after the BMC's card0, hwmon after the CPU's hwmon0.
+
+    Raises:
+        ValueError: more cards than the simulated board has slots, or more than one APU.
+    """
+    integrated = sum(card.integrated for card in host.cards)
+    if integrated > 1 or len(host.cards) - integrated > len(_PORTS):
+        raise ValueError(f"the simulated board takes {len(_PORTS)} cards and one APU")
     placed: list[Placed] = []
     slot = 0
     node = 1
@@ -151,8 +162,8 @@ def place(host: Host) -> list[Placed]:
         else:
             first = 1 + 3 * slot
             buses = (first, first + 1, first + 2) if card.has_switch else (first + 2,)
+            chain = (f"0000:00:{_PORTS[slot]:02x}.1", *(f"0000:{bus:02x}:00.0" for bus in buses))
             slot += 1
-            chain = (f"0000:00:{slot:02x}.1", *(f"0000:{bus:02x}:00.0" for bus in buses))
         digest = hashlib.sha256(f"{host.seed}/{chain[-1]}".encode()).hexdigest()
         has_node = card.kfd and bool(card.driver)
         placed.append(
