@@ -74,12 +74,16 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: object) -> list[dict[str, Any]]:
         """Return one resolved stack per name. Raises AnsibleError with a message for the user."""
         self.set_options(var_options=variables, direct=kwargs)
-        stacks_dir = _CHECKOUT / (self.get_option("stacks_dir") or "stacks")
-        lock_file = _CHECKOUT / self.get_option("lock_file") if self.get_option("lock_file") else None
+        lock = self._option("lock_file")
+        stacks_dir, lock_file = _CHECKOUT / (self._option("stacks_dir") or "stacks"), _CHECKOUT / lock if lock else None
         try:
             return [self._one(name, stacks_dir, lock_file, variables or {}) for name in terms]
         except StackError as exc:
             raise AnsibleError(str(exc)) from exc
+
+    def _option(self, name: str) -> str:
+        # A value from a variable arrives as it was written, template and all.
+        return str(self._templar.template(self.get_option(name)) or "")
 
     def _one(self, name: str, stacks_dir: Path, lock_file: Path | None, variables: dict[str, Any]) -> dict[str, Any]:
         bases = load_stack(name, stacks_dir)["bases"]

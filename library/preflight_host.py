@@ -1,0 +1,207 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the mi50-aipc authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: the host layer of the preflight."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight_host
+short_description: Compare a host with what a stack asks of it
+version_added: "0.1.0"
+description:
+  - Looks at the operating system, kernel, package database, disks, clock, cards and upstream hosts in one call, and
+    compares them with the stack.
+  - Changes nothing and does not fail for what it finds; M(preflight_report) turns the checks into a verdict.
+options:
+  stack:
+    description: The stack, as the lookup P(mi50_stack#lookup) returns it.
+    type: dict
+    required: true
+  kernel_driver:
+    description: Driver mode of the ROCm role.
+    type: str
+    choices: [auto, inbox, dkms]
+    default: auto
+  expected_gpus:
+    description: Number of gfx906 cards the host should have. Not compared when omitted.
+    type: int
+  min_free_gib:
+    description: GiB that must be free, by path. Empty means the stack's own figures.
+    type: dict
+    default: {}
+  bases:
+    description: Base URL variables whose hosts must answer. Empty asks none.
+    type: list
+    elements: str
+    default: []
+  http_proxy:
+    description: Proxy for http. Empty means none.
+    type: str
+    default: ""
+  https_proxy:
+    description: Proxy for https. Empty means none.
+    type: str
+    default: ""
+  no_proxy:
+    description: Host names that are reached without a proxy, separated by commas.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds for each network request.
+    type: float
+    default: 10
+  controller_time:
+    description: Seconds since the epoch on the controller, to compare clocks with.
+    type: float
+  root:
+    description: Directory that stands for C(/), for everything but the three below.
+    type: path
+    default: /
+  sysfs_root:
+    description: Directory where sysfs is mounted.
+    type: path
+    default: /sys
+  proc_root:
+    description: Directory where procfs is mounted.
+    type: path
+    default: /proc
+  dev_root:
+    description: Directory of the device nodes.
+    type: path
+    default: /dev
+attributes:
+  check_mode:
+    description: Runs the same in check mode, because it changes nothing.
+    support: full
+  diff_mode:
+    description: There is no change to show.
+    support: none
+  platform:
+    description: Systems it runs on.
+    platforms: debian
+    support: full
+seealso:
+  - module: amdgpu_info
+author:
+  - mi50-aipc authors (@mi50-aipc)
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  preflight_host:
+    stack: "{{ lookup('mi50_stack', 'rocm-6.4.3') }}"
+    bases: [mi50_url_radeon]
+  register: host
+
+- name: Show what is wrong
+  ansible.builtin.debug:
+    msg: "{{ host.checks | selectattr('status', 'eq', 'fail') }}"
+"""
+
+RETURN = r"""
+checks:
+  description: One entry a check, in the order of the report.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Stable name, explained in docs/troubleshooting.md.
+      type: str
+      sample: os.release
+    title:
+      description: Name for people.
+      type: str
+      sample: Operating system
+    status:
+      description: V(ok), V(warn), V(fail) or V(skip).
+      type: str
+      sample: ok
+    found:
+      description: What is there.
+      type: str
+      sample: Debian GNU/Linux 12 (bookworm)
+    expected:
+      description: What should be.
+      type: str
+      sample: one of ubuntu 24.04, ubuntu 22.04, debian 12
+    remedy:
+      description: What to do when it is not.
+      type: str
+      sample: ""
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.preflight.collect import Options, collect
+from ansible.module_utils.mi50.preflight.evaluate import evaluate
+from ansible.module_utils.mi50.preflight.model import Policy, Target
+from ansible.module_utils.mi50.preflight.targets import targets_for
+
+
+def main() -> None:
+    """Read the parameters, collect, evaluate, return."""
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "dict", "required": True},
+            "kernel_driver": {"type": "str", "choices": ["auto", "inbox", "dkms"], "default": "auto"},
+            "expected_gpus": {"type": "int"},
+            "min_free_gib": {"type": "dict", "default": {}},
+            "bases": {"type": "list", "elements": "str", "default": []},
+            "http_proxy": {"type": "str", "default": ""},
+            "https_proxy": {"type": "str", "default": ""},
+            "no_proxy": {"type": "str", "default": ""},
+            "timeout": {"type": "float", "default": 10},
+            "controller_time": {"type": "float"},
+            "root": {"type": "path", "default": "/"},
+            "sysfs_root": {"type": "path", "default": "/sys"},
+            "proc_root": {"type": "path", "default": "/proc"},
+            "dev_root": {"type": "path", "default": "/dev"},
+        },
+        supports_check_mode=True,
+    )
+    given: dict[str, Any] = module.params
+    stack: dict[str, Any] = given["stack"]
+    min_free = {path: float(value) for path, value in (given["min_free_gib"] or stack["disk_gib"]).items()}
+
+    def run(command: list[str]) -> tuple[int, str]:
+        program = module.get_bin_path(command[0])
+        if program is None:
+            return 127, ""
+        code, out, _err = module.run_command([program, *command[1:]], environ_update={"LANGUAGE": "C", "LC_ALL": "C"})
+        return code, out
+
+    def targets(os_id: str, os_version: str) -> list[Target]:
+        return targets_for(stack, given["bases"], os_id, os_version)
+
+    options = Options(
+        root=Path(given["root"]),
+        sysfs_root=Path(given["sysfs_root"]),
+        proc_root=Path(given["proc_root"]),
+        dev_root=Path(given["dev_root"]),
+        disk_paths=tuple(min_free),
+        rocm_version=stack["rocm"]["version"],
+        controller_time=given["controller_time"],
+        proxies={"http": given["http_proxy"], "https": given["https_proxy"]},
+        no_proxy=given["no_proxy"],
+        timeout=given["timeout"],
+    )
+    policy = Policy(
+        stack=stack["name"],
+        platforms=tuple(stack["rocm"]["platforms"]),
+        refused=tuple(stack["rocm"]["refused"]),
+        kernel_driver=given["kernel_driver"],
+        min_free_gib=min_free,
+        expected_gpus=given["expected_gpus"],
+        check_mode=module.check_mode,
+    )
+    checks = evaluate(collect(options, targets, run), policy)
+    module.exit_json(changed=False, checks=[check.as_dict() for check in checks])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Preflight: what the inventory and the host are, what the stack asks of them, and one report of the difference."""

@@ -1,0 +1,194 @@
+"""Read what the checks look at from a host, changing nothing. Root paths and the command runner are parameters."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..amdgpu.inventory import collect as collect_gpus
+from .model import Disk, HostState, Target
+from .network import TIMEOUT_S, probe_all
+from .proxy import ProxySettings, find_apt_file, parse_apt_dump, read_environment_file
+
+# Runs a command given as a list; returns (return code, standard output). A missing program is (127, "").
+Runner = Callable[[list[str]], tuple[int, str]]
+
+FAN_UNITS = ("fancontrol.service", "thinkfan.service", "fan2go.service", "coolercontrold.service")
+_SECURE_BOOT = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+_BROKEN_STATES = {"half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"}
+_MODPROBE_DIRS = (
+    "etc/modprobe.d",
+    "run/modprobe.d",
+    "usr/local/lib/modprobe.d",
+    "usr/lib/modprobe.d",
+    "lib/modprobe.d",
+)
+_BLACKLIST = re.compile(r"^\s*(blacklist\s+amdgpu\s*(#.*)?$|install\s+amdgpu\s+\S*/(false|true))")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and for what to look. `root` stands for / in everything that is not sysfs, proc or dev."""
+
+    root: Path = Path("/")
+    sysfs_root: Path = Path("/sys")
+    proc_root: Path = Path("/proc")
+    dev_root: Path = Path("/dev")
+    disk_paths: tuple[str, ...] = ()
+    rocm_version: str = ""
+    controller_time: float | None = None
+    proxies: dict[str, str] = field(default_factory=dict)
+    no_proxy: str = ""
+    timeout: float = TIMEOUT_S
+
+
+def collect(options: Options, targets: Callable[[str, str], list[Target]], run: Runner) -> HostState:
+    """Return the state of the host. `targets` gives the addresses to probe for an os-release ID and VERSION_ID."""
+    release = read_os_release(options.root)
+    os_id, os_version = release.get("ID", ""), release.get("VERSION_ID", "")
+    inventory: Any = collect_gpus(options.sysfs_root, options.proc_root, options.dev_root)
+    broken, interrupted = read_dpkg(options.root)
+    offset = None if options.controller_time is None else time.time() - options.controller_time
+    return HostState(
+        os_id=os_id,
+        os_version=os_version,
+        os_name=release.get("PRETTY_NAME", ""),
+        arch=platform.machine(),
+        kernel=_text(options.proc_root / "sys/kernel/osrelease") or platform.release(),
+        cmdline=_text(options.proc_root / "cmdline") or "",
+        amdgpu_loaded=inventory["module"]["loaded"] or any(g["driver"] == "amdgpu" for g in inventory["gpus"]),
+        amdgpu_blacklist=tuple(read_blacklist(options.root)),
+        dpkg_broken=broken,
+        dpkg_interrupted=interrupted,
+        disks=tuple(read_disks(options.root, options.disk_paths)),
+        rocm_installed=bool(options.rocm_version) and (options.root / f"opt/rocm-{options.rocm_version}/bin").is_dir(),
+        gpus=tuple(inventory["gpus"]),
+        gfx906=tuple(inventory["gfx906"]),
+        kernel_log=read_kernel_log(options.dev_root),
+        secure_boot=read_secure_boot(options.sysfs_root),
+        fan_daemons=read_fan_daemons(run),
+        python_apt=(options.root / "usr/lib/python3/dist-packages/apt/__init__.py").is_file(),
+        clock_offset=offset,
+        probes=tuple(probe_all(targets(os_id, os_version), read_proxies(options, run), options.timeout)),
+    )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def read_os_release(root: Path) -> dict[str, str]:
+    """Return the assignments of os-release; empty when there is none."""
+    text = _text(root / "etc/os-release") or _text(root / "usr/lib/os-release") or ""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+
+
+def read_dpkg(root: Path) -> tuple[dict[str, str], bool]:
+    """Return packages that are not whole with their state, and whether dpkg was interrupted in the middle."""
+    broken: dict[str, str] = {}
+    package = ""
+    for line in (_text(root / "var/lib/dpkg/status") or "").splitlines():
+        if line.startswith("Package: "):
+            package = line[len("Package: ") :]
+        elif line.startswith("Status: "):
+            _want, flag, state = [*line.split()[1:], "", "", ""][:3]
+            if state in _BROKEN_STATES or flag == "reinstreq":
+                broken[package] = state
+    try:
+        interrupted = any(entry.name.isdigit() for entry in (root / "var/lib/dpkg/updates").iterdir())
+    except OSError:
+        interrupted = False
+    return broken, interrupted
+
+
+def read_blacklist(root: Path) -> Iterable[str]:
+    """Yield `file: line` for every modprobe line that keeps amdgpu out."""
+    seen = set()
+    for folder in _MODPROBE_DIRS:
+        for path in sorted((root / folder).glob("*.conf")):
+            if path.name in seen:  # the first folder wins, as in modprobe.d(5); /lib may be the same as /usr/lib
+                continue
+            seen.add(path.name)
+            for line in (_text(path) or "").splitlines():
+                if _BLACKLIST.match(line):
+                    yield f"/{path.relative_to(root)}: {line.strip()}"
+
+
+def read_disks(root: Path, paths: Iterable[str]) -> Iterable[Disk]:
+    """Yield the file system under each path; a path that does not exist yet counts as its nearest parent."""
+    for text in paths:
+        path = root / text.lstrip("/")
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        stats = os.statvfs(path)
+        inodes = stats.f_favail if stats.f_files else None  # btrfs and others have no inode table
+        yield Disk(text, path.stat().st_dev, stats.f_bavail * stats.f_frsize, inodes)
+
+
+def read_kernel_log(dev_root: Path) -> tuple[str, ...] | None:
+    """Return amdgpu and kfd lines of the kernel log, or None when it cannot be read (containers, no privilege)."""
+    lines = []
+    try:
+        handle = os.open(dev_root / "kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        while True:
+            try:
+                record = os.read(handle, 8192)
+            except BrokenPipeError:  # the ring buffer moved on under the reader: go on with what is left
+                continue
+            except OSError:  # EAGAIN: the end of the log
+                break
+            if not record:
+                break
+            text = record.decode("utf-8", "replace")
+            lines += [line.partition(";")[2] for line in text.splitlines() if "amdgpu" in line or "kfd" in line]
+    finally:
+        os.close(handle)
+    return tuple(lines)
+
+
+def read_secure_boot(sysfs_root: Path) -> bool | None:
+    """Return the firmware's SecureBoot variable (4 bytes of attributes, then the value), None when there is none."""
+    try:
+        data = (sysfs_root / _SECURE_BOOT).read_bytes()
+    except OSError:
+        return None
+    return data[-1] == 1 if data else None
+
+
+def read_fan_daemons(run: Runner) -> tuple[str, ...] | None:
+    """Return the known fan daemons that are enabled or active, None when systemd does not answer."""
+    code, text = run(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *FAN_UNITS])
+    if code:
+        return None
+    found = []
+    for block in text.strip().split("\n\n"):
+        unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if unit.get("ActiveState") in ("active", "activating") or unit.get("UnitFileState") == "enabled":
+            found.append(unit.get("Id", "?"))
+    return tuple(found)
+
+
+def read_proxies(options: Options, run: Runner) -> ProxySettings:
+    """Return the proxy settings of the inventory, /etc/environment and apt."""
+    code, text = run(["apt-config", "dump", "Acquire"])
+    apt = parse_apt_dump(text) if code == 0 else {}
+    return ProxySettings(
+        variables={scheme: url for scheme, url in options.proxies.items() if url},
+        no_proxy=options.no_proxy,
+        environment=read_environment_file(options.root / "etc/environment"),
+        apt=apt,
+        apt_files={key: find_apt_file(value, options.root) for key, value in apt.items()},
+    )

@@ -1,0 +1,54 @@
+"""Names and types of all variables an inventory may set: the shared ones here, the roles' from argument_specs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..stack.load import read_yaml
+
+# name -> argument specification. The shared settings of AGENTS.md; base URLs of stacks are added by the caller.
+SHARED: dict[str, dict[str, Any]] = {
+    "mi50_stack": {"type": "str"},
+    "mi50_stacks_dir": {"type": "path"},
+    "mi50_stack_lock_file": {"type": "path"},
+    "mi50_sysfs_root": {"type": "path"},
+    "mi50_proc_root": {"type": "path"},
+    "mi50_dev_root": {"type": "path"},
+    "mi50_http_proxy": {"type": "str"},
+    "mi50_https_proxy": {"type": "str"},
+    "mi50_no_proxy": {"type": "str"},
+    "mi50_report_dir": {"type": "path"},
+    "mi50_cache_dir": {"type": "path"},
+    "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},
+    "mi50_expected_gpus": {"type": "int"},
+    # Meant for the command line, where every value is text; the playbook converts it.
+    "mi50_lock": {"type": "bool", "text_allowed": True},
+    "mi50_lock_artifacts": {"type": "list"},
+    "mi50_url_radeon": {"type": "str"},
+    "mi50_url_arch_archive": {"type": "str"},
+    "mi50_url_pytorch": {"type": "str"},
+    "mi50_url_github": {"type": "str"},
+    "mi50_url_lmstudio": {"type": "str"},
+    "mi50_url_huggingface": {"type": "str"},
+    "mi50_url_pypi": {"type": "str"},
+    "mi50_registry_docker": {"type": "str"},
+}
+BASE_PREFIXES = ("mi50_url_", "mi50_registry_")
+# What roles hand to each other at run time; not set by anybody, but seen by a second preflight in one run.
+EXPORTED_SUFFIXES = ("_reboot_required", "_reboot_reason", "_reboot_reasons")
+
+
+def role_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return name -> specification of every option of every entry point of every role."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(roles_dir.glob("*/meta/argument_specs.yml")):
+        specs = (read_yaml(path) or {}).get("argument_specs", {})
+        for entry_point in specs.values():
+            found.update(entry_point.get("options") or {})
+    return found
+
+
+def prefixes(roles_dir: Path) -> tuple[str, ...]:
+    """Return the prefixes this project claims: `mi50_` and one for each role."""
+    return ("mi50_", *sorted(f"{path.name}_" for path in roles_dir.iterdir() if (path / "meta").is_dir()))

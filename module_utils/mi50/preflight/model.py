@@ -1,0 +1,120 @@
+"""The data of a preflight: checks, what was seen on a host, what is asked of it. No input or output here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+STATUSES = (OK, WARN, FAIL, SKIP)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. `id` is a stable name that docs/troubleshooting.md explains."""
+
+    id: str
+    title: str
+    status: str
+    found: str
+    expected: str = ""
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the form the JSON report holds."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system seen from one path."""
+
+    path: str
+    device: int
+    free_bytes: int
+    free_inodes: int | None = None
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy and the variable or file it came from."""
+
+    url: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What became of one request to an upstream host. `kind` is `ok`, `skip` or the class of failure (network.py)."""
+
+    base: str
+    url: str
+    kind: str
+    detail: str = ""
+    proxy: Proxy | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """One address that has to answer. `apt`: apt will fetch from it, so apt's own proxy settings apply."""
+
+    base: str
+    url: str | None
+    apt: bool = False
+
+
+@dataclass(frozen=True)
+class HostState:
+    """Everything collected on a host. None means: could not be read, and the checks say so."""
+
+    os_id: str = ""
+    os_version: str = ""
+    os_name: str = ""
+    arch: str = ""
+    kernel: str = ""
+    cmdline: str = ""
+    amdgpu_loaded: bool = False
+    amdgpu_blacklist: tuple[str, ...] = ()
+    dpkg_broken: dict[str, str] = field(default_factory=dict)
+    dpkg_interrupted: bool = False
+    disks: tuple[Disk, ...] = ()
+    rocm_installed: bool = False
+    gpus: tuple[dict[str, Any], ...] = ()
+    gfx906: tuple[str, ...] = ()
+    kernel_log: tuple[str, ...] | None = None
+    secure_boot: bool | None = None
+    fan_daemons: tuple[str, ...] | None = None
+    python_apt: bool = True
+    clock_offset: float | None = None
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the stack and the inventory ask of a host."""
+
+    stack: str
+    platforms: tuple[dict[str, Any], ...]
+    refused: tuple[dict[str, Any], ...] = ()
+    kernel_driver: str = "auto"
+    min_free_gib: dict[str, float] = field(default_factory=dict)
+    expected_gpus: int | None = None
+    check_mode: bool = False
+
+
+def build_report(host: str, checks: list[dict[str, str]]) -> dict[str, Any]:
+    """Return the JSON report: `ok` is true when no check failed."""
+    failures = [check["id"] for check in checks if check["status"] == FAIL]
+    return {"ok": not failures, "host": host, "checks": checks, "failures": failures}
+
+
+def mask_url(text: str) -> str:
+    """Return the URL without the user name and password in it: reports are read by others."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return text
+    if "@" not in parts.netloc:
+        return text
+    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,42 @@
+"""The report as people read it in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .model import FAIL, OK, SKIP, STATUSES, WARN
+
+NO_CARD_POINTER = "no gfx906 card here: script/lab shows the same playbooks on simulated nodes"
+_LABEL = {OK: "ok", WARN: "WARN", FAIL: "FAIL", SKIP: "skip"}
+
+
+def summary(report: dict[str, Any]) -> str:
+    """Return the counts: `2 fail, 1 warn, 15 ok, 3 skip`."""
+    statuses = [check["status"] for check in report["checks"]]
+    order = sorted(STATUSES, key=(FAIL, WARN, OK, SKIP).index)
+    return ", ".join(f"{statuses.count(status)} {status}" for status in order if status in statuses)
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """Return the lines of the report: a line a check, the remedy below those that need one."""
+    width = max((len(check["id"]) for check in report["checks"]), default=0)
+    lines = [f"preflight {report['host']}: {summary(report)}"]
+    for check in report["checks"]:
+        status = check["status"]
+        lines.append(f"  {_LABEL[status]:4}  {check['id']:{width}}  {check['found']}")
+        if status in (WARN, FAIL):
+            if check["expected"]:
+                lines.append(f"  {'':4}  {'':{width}}  expected: {check['expected']}")
+            lines.append(f"  {'':4}  {'':{width}}  -> {check['remedy']}")
+    return lines
+
+
+def failure_message(report: dict[str, Any], path: str) -> str:
+    """Return the one message a failed preflight ends with."""
+    failed = [check for check in report["checks"] if check["status"] == FAIL]
+    lines = [f"preflight: {len(failed)} of {len(report['checks'])} checks failed on {report['host']}"]
+    lines += [f"{check['id']}: {check['found']} -> {check['remedy']}" for check in failed]
+    lines.append(f"report: {path}")
+    if "gpu.present" in report["failures"]:
+        lines.append(NO_CARD_POINTER)
+    return "\n".join(lines)
