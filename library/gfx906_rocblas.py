@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright: mi50-aipc contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put gfx906 kernels into a rocBLAS library, or take them out again."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gfx906_rocblas
+short_description: Put gfx906 kernels into a rocBLAS library directory
+version_added: "1.0.0"
+description:
+  - AMD's rocBLAS carries no kernels for gfx906 (Instinct MI50, MI60, Radeon VII) from ROCm 6.4 on, so that the first matrix multiplication aborts.
+  - Takes just these kernels out of another build of the same release in one streaming pass, proves that they are whole, of this architecture and of
+    this release, and moves them into a library directory all or nothing.
+  - A run that is killed at any point is finished by the next one; until then rocBLAS finds no gfx906 kernels rather than half of them.
+  - Notices when an upgrade of ROCm or a re-installation of torch removed or replaced files, and puts them back.
+author:
+  - mi50-aipc contributors
+requirements:
+  - zstd, xz-utils or gzip on the managed node, whichever the source is compressed with
+  - gpgv on the managed node for O(signature)
+options:
+  src:
+    description:
+      - The kernels on the managed node, as C(.pkg.tar.zst) of Arch Linux, C(.deb), C(.tar) (plain, gz, xz, zst) or a directory.
+      - Required for O(state=present).
+    type: path
+  dest:
+    description:
+      - A ROCm prefix such as C(/opt/rocm-6.4.3), a virtual environment with a ROCm build of torch, C(/usr) with Debian's rocBLAS, or a
+        C(rocblas/library) directory itself.
+    type: path
+    required: true
+  state:
+    description:
+      - V(absent) restores byte for byte what was there before; files that a package has put in place of ours since are left alone.
+    type: str
+    choices: [present, absent]
+    default: present
+  gpu_arch:
+    description: Architecture whose kernels are installed.
+    type: str
+    default: gfx906
+  version:
+    description:
+      - Expected version of the source, for example V(6.4.3) or V(6.4.3-3), compared with what the archive says of itself, never with its name.
+    type: str
+  signature:
+    description: Detached OpenPGP signature of O(src). The source is refused if it does not verify.
+    type: path
+  keyring:
+    description: Binary keyring with the keys that are trusted. Keys in a file C(<keyring>-revoked) beside it are not.
+    type: path
+  verify:
+    description:
+      - How much an unchanged run re-reads; V(stat) compares sizes, times, inodes and modes with the manifest, V(sha256) reads every file and O(src).
+    type: str
+    choices: [stat, sha256]
+    default: stat
+  expected_files:
+    description: Number of files of O(gpu_arch) the source must have.
+    type: int
+  allow_version_mismatch:
+    description:
+      - Install although version, librocblas or catalogs say that kernels and library are of two releases. They may then be missing solutions or
+        compute wrong results without an error; only a numeric test tells.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Reads and proves the source, writes nothing and says what would change.
+    support: full
+  diff_mode:
+    description: Lists the files that change, with sizes.
+    support: full
+  platform:
+    description: Linux.
+    support: full
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Patch ROCm
+  gfx906_rocblas:
+    src: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst
+    dest: /opt/rocm-6.4.3
+    version: 6.4.3
+    signature: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst.sig
+    keyring: /usr/share/keyrings/archlinux.gpg
+    expected_files: 156
+
+- name: Patch torch in a virtual environment
+  gfx906_rocblas:
+    src: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst
+    dest: /opt/venv
+    version: 6.4.3
+
+- name: Take the kernels out again
+  gfx906_rocblas:
+    dest: /opt/rocm-6.4.3
+    state: absent
+"""
+
+RETURN = r"""
+library_dir:
+  description: The library directory that was found for O(dest), links resolved.
+  returned: success
+  type: str
+  sample: /opt/rocm-6.4.3/lib/rocblas/library
+source:
+  description: What the kernels came from; empty for O(state=absent) with nothing to remove.
+  returned: success
+  type: dict
+  contains:
+    kind:
+      description: V(arch), V(deb), V(tar) or V(directory).
+      type: str
+      returned: success
+      sample: arch
+    name:
+      description: Name of the package.
+      type: str
+      returned: success
+      sample: rocblas
+    version:
+      description: Version by the archive's own metadata, or null.
+      type: str
+      returned: success
+      sample: 6.4.3-3
+    sha256:
+      description: Digest of the whole source.
+      type: str
+      returned: success
+      sample: 05613a07d3fba2feaa8b81a86a22bc142dd4fb6630c44c416883a33bf22a1cdb
+    signed_by:
+      description: Fingerprint of the key that signed it, or null.
+      type: str
+      returned: success
+      sample: 04CF0CD6F6EE93AE1896F58407D06351CA5B31BE
+files:
+  description: Names of the kernels' files by what happened to them.
+  returned: success
+  type: dict
+  sample: {added: [TensileLibrary_lazy_gfx906.dat], replaced: [], removed: [], unchanged: []}
+bytes_written:
+  description: Bytes of the files that were moved into the library.
+  returned: success
+  type: int
+  sample: 142014224
+manifest:
+  description: Path of the record of what is installed.
+  returned: success
+  type: str
+  sample: /opt/rocm-6.4.3/lib/rocblas/library/.gfx906_rocblas.json
+drift:
+  description: Files that somebody else changed since the last run, by kind (V(missing), V(modified), V(foreign), V(catalogs)).
+  returned: success
+  type: dict
+  sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
+diff:
+  description: The files that change with their sizes, before and after.
+  returned: success
+  type: dict
+  sample: {before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.rocblas.errors import RocblasError
+from ansible.module_utils.mi50.rocblas.request import Request
+from ansible.module_utils.mi50.rocblas.run import run
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "src": {"type": "path"},
+            "dest": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "gpu_arch": {"type": "str", "default": "gfx906"},
+            "version": {"type": "str"},
+            "signature": {"type": "path"},
+            "keyring": {"type": "path"},
+            "verify": {"type": "str", "choices": ["stat", "sha256"], "default": "stat"},
+            "expected_files": {"type": "int"},
+            "allow_version_mismatch": {"type": "bool", "default": False},
+        },
+        required_if=[("state", "present", ["src"])],
+        required_by={"signature": ["keyring"]},
+        supports_check_mode=True,
+    )
+    try:
+        result = run(Request(check_mode=module.check_mode, **module.params))
+    except RocblasError as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

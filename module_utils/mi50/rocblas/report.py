@@ -1,0 +1,57 @@
+"""The module's result and its diff: what changes, with sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import names
+
+
+class Change(NamedTuple):
+    """File names by what happens to them."""
+
+    added: list[str] = []
+    replaced: list[str] = []
+    removed: list[str] = []
+    unchanged: list[str] = []
+
+    @property
+    def moved(self) -> bool:
+        """True when any file changes."""
+        return bool(self.added or self.replaced or self.removed)
+
+
+def result(
+    library: Path,
+    source: dict[str, Any],
+    change: Change,
+    before: dict[str, int],
+    after: dict[str, int],
+    *,
+    drift: dict[str, list[str]] | None = None,
+    warnings: list[str] | None = None,
+) -> dict[str, Any]:
+    """Build the result; `before` and `after` give sizes in bytes of the files that change."""
+    public = {key: source.get(key) for key in ("kind", "name", "version", "sha256", "signed_by")} if source else {}
+    written = [*change.added, *change.replaced]
+    return {
+        "changed": change.moved,
+        "library_dir": str(library),
+        "source": public,
+        "files": change._asdict(),
+        "bytes_written": sum(after[name] for name in written),
+        "manifest": str(library / names.MANIFEST),
+        "drift": {kind: found for kind, found in (drift or {}).items() if found},
+        "diff": {
+            "before_header": f"{library} (before)",
+            "after_header": f"{library} (after)",
+            "before": _listing(before, [*change.replaced, *change.removed]),
+            "after": _listing(after, written),
+        },
+        "warnings": warnings or [],
+    }
+
+
+def _listing(sizes: dict[str, int], listing: list[str]) -> str:
+    return "".join(f"{name} {sizes[name]} bytes\n" for name in sorted(listing))

@@ -1,0 +1,28 @@
+"""What the module was asked to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .prove import Expected
+
+
+class Request(NamedTuple):
+    """The module's options; `files` is the expected number of files."""
+
+    dest: str
+    src: str | None = None
+    state: str = "present"
+    gpu_arch: str = "gfx906"
+    version: str | None = None
+    signature: str | None = None
+    keyring: str | None = None
+    verify: str = "stat"
+    expected_files: int | None = None
+    allow_version_mismatch: bool = False
+    check_mode: bool = False
+
+    @property
+    def expected(self) -> Expected:
+        """What the source must be."""
+        return Expected(self.version, self.expected_files, self.allow_version_mismatch)
