@@ -105,8 +105,8 @@ def verb_down(settings: Settings, rest: list[str]) -> int:
     if options.all:
         image.remove_all()
         engine.stop_started(settings.cache)
-    for name in ("hosts.yml", "known_hosts"):
-        (settings.inventory / name).unlink(missing_ok=True)
+    for path in (settings.inventory / "hosts.yml", inventory.known_hosts(settings)):
+        path.unlink(missing_ok=True)
     return 0
 
 

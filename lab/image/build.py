@@ -110,6 +110,7 @@ def node(settings: Settings) -> str:
             _node_tree(settings, tree, login)
             _layer(parent, name, lambda container: _fill(container, tree, HERE / "node.sh"))
     engine.docker("tag", name, "mi50-lab/node:latest")
+    _prune("mi50-lab/node", keep={name, "mi50-lab/node:latest"})
     return name
 
 
@@ -174,6 +175,13 @@ def mirror(settings: Settings) -> str:
 
             _layer(parent, name, fill, ('CMD ["nginx", "-g", "daemon off;"]',))
     return name
+
+
+def _prune(repository: str, keep: set[str]) -> None:
+    """Remove images of older recipes; the engine refuses for those that a container still uses."""
+    for name in engine.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository).stdout.split():
+        if name not in keep:
+            engine.docker("image", "rm", name, check=False)
 
 
 def remove_all() -> None:
