@@ -1,0 +1,1 @@
+"""apt: keyrings, restricted refresh of one source, and what its package lists offer."""

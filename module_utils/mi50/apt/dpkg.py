@@ -1,0 +1,89 @@
+"""dpkg's status file and apt's package lists, read without python-apt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+STATUS = "var/lib/dpkg/status"
+UPDATES = "var/lib/dpkg/updates"
+
+
+@dataclass(frozen=True)
+class Package:
+    """One entry of dpkg's status file. `state` is the third word: installed, half-configured, config-files …"""
+
+    name: str
+    version: str
+    state: str
+    want: str
+    error: bool
+
+
+def _stanzas(path: Path, fields: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """The named single-line fields of every stanza."""
+    current: dict[str, str] = {}
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line == "\n":
+                if current:
+                    yield current
+                current = {}
+            elif line.startswith(fields):
+                name, _, value = line.partition(":")
+                current[name] = value.strip()
+    if current:
+        yield current
+
+
+def read_status(root: Path) -> dict[str, Package]:
+    """Every package dpkg knows, by name. Raises OSError when the machine has no dpkg."""
+    found = {}
+    for stanza in _stanzas(root / STATUS, ("Package:", "Status:", "Version:")):
+        words = stanza.get("Status", "unknown ok not-installed").split()
+        if "Package" in stanza and len(words) == 3:
+            found[stanza["Package"]] = Package(
+                stanza["Package"], stanza.get("Version", ""), words[2], words[0], words[1] != "ok"
+            )
+    return found
+
+
+def audit(packages: dict[str, Package], root: Path) -> list[str]:
+    """Packages that are neither wholly installed nor wholly gone, as `name state`; an interrupted dpkg run too."""
+    whole = {"installed", "config-files", "not-installed", "triggers-pending", "triggers-awaited"}
+    found = sorted(f"{item.name} {item.state}" for item in packages.values() if item.state not in whole or item.error)
+    pending = root / UPDATES
+    if pending.is_dir() and any(pending.iterdir()):
+        found.append("dpkg was interrupted")
+    return found
+
+
+def offered(lists: Path, prefix: str) -> dict[str, set[str]]:
+    """Name to versions, from the uncompressed package lists whose file names start with `prefix`."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(lists.glob(f"{prefix}*_Packages")):
+        for stanza in _stanzas(path, ("Package:", "Version:")):
+            found.setdefault(stanza.get("Package", ""), set()).add(stanza.get("Version", ""))
+    return found
+
+
+def foreign(packages: dict[str, Package], versions: dict[str, set[str]], build: str) -> list[str]:
+    """Installed packages that the repository offers in `build`, but that were taken from elsewhere.
+
+    A distribution's own rocminfo may have a higher version than AMD's; apt would keep it and then fail on the
+    dependencies, so these are named for installation too.
+    """
+    return sorted(
+        name
+        for name, known in versions.items()
+        if name in packages
+        and packages[name].state == "installed"
+        and packages[name].version not in known
+        and any(is_build(version, build) for version in known)
+    )
+
+
+def is_build(version: str, build: str) -> bool:
+    """Whether an apt version belongs to a ROCm build: `.60403-` within 6.4.3.60403-128~24.04."""
+    return f".{build}-" in version
