@@ -1,0 +1,190 @@
+"""Issue 2, "Shows" 3, on nodes: each bad input gives one clear error and changes nothing.
+
+node3 starts fresh. The first half runs on it as it is; the second half needs ROCm on it and not yet the kernels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab import engine, keys, nodes, site
+from lab.mirror import apt, arch, rocblas, tree
+from tests.lab.conftest import Lab
+
+pytestmark = pytest.mark.lab
+NODE = "node3"
+CLOSED_PORT = 9
+ARCH_FOLDER = "packages/r/rocblas"
+
+
+def refused(lab: Lab, *arguments: str, says: tuple[str, ...]) -> site.Result:
+    """Run site.yml on node3 and prove: it failed once, in these words, and left the node as it was."""
+    before = lab.state(NODE)
+    result = lab.site("--limit", NODE, *arguments)
+    assert result.returncode != 0, result.output[-4000:]
+    assert "Traceback" not in result.output
+    assert result.output.count(f"fatal: [{NODE}]") == 1, result.output[-4000:]
+    error = result.output.split(f"fatal: [{NODE}]")[1]
+    assert [word for word in says if word.lower() not in " ".join(error.lower().split())] == [], error[:4000]
+    assert lab.state(NODE) == before
+    return result
+
+
+def copy_tree(source: Path, target: Path) -> Path:
+    """A copy that shares unchanged files with the mirror: os.link, so that nothing may be edited in place."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, copy_function=os.link)
+    return target
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Give a linked file other contents without touching the mirror's own."""
+    path.unlink()
+    path.write_bytes(data)
+
+
+@contextmanager
+def mounted(lab: Lab, what: str, where: str) -> Iterator[None]:
+    """A mount on node3 for the length of a test."""
+    lab.ssh(NODE, f"mkdir -p {where} 2>/dev/null; mount {what} {where}")
+    try:
+        yield
+    finally:
+        lab.ssh(NODE, f"umount {where}")
+
+
+def test_unknown_stack(lab: Lab) -> None:
+    refused(lab, "-e", "mi50_stack=rocm-9.9.9", says=("rocm-9.9.9", "rocm-6.4.3"))
+
+
+def test_no_gfx906(lab: Lab) -> None:
+    settings = json.dumps({"mi50_sysfs_root": "/srv/mi50-lab/presets/none", "mi50_expected_gpus": None})
+    refused(lab, "-e", settings, says=("gpu.present", "gfx906"))
+
+
+def test_fewer_cards_than_expected(lab: Lab) -> None:
+    refused(lab, "-e", '{"mi50_expected_gpus": 4}', says=("4",))
+
+
+def test_unsupported_release(lab: Lab) -> None:
+    lab.ssh(NODE, "sed 's/12/13/; s/bookworm/trixie/' /usr/lib/os-release >/run/os-release")
+    with mounted(lab, "--bind /run/os-release", "/usr/lib/os-release"):
+        refused(lab, says=("os.release", "debian 13"))
+
+
+def test_no_network(lab: Lab) -> None:
+    refused(lab, "-e", f"mi50_url_radeon={lab.url}:{CLOSED_PORT}/radeon", says=("mi50_url_radeon", f":{CLOSED_PORT}"))
+
+
+def test_broken_proxy(lab: Lab) -> None:
+    refused(lab, "-e", f"mi50_http_proxy={lab.url}:{CLOSED_PORT}", says=("proxy", f":{CLOSED_PORT}"))
+
+
+def test_full_disk(lab: Lab) -> None:
+    with mounted(lab, "-t tmpfs -o size=8m,mode=0755 tmpfs", "/opt"):
+        refused(lab, says=("/opt", "GiB"))
+
+
+def test_half_configured_dpkg(lab: Lab) -> None:
+    pool = tree.docroot(lab.settings) / "radeon/amdgpu/6.4.3/ubuntu/pool"
+    package = next(pool.rglob("amdgpu-dkms_*.deb"))
+    engine.docker("cp", str(package), f"{nodes.container(NODE)}:/root/amdgpu-dkms.deb")
+    broken = lab.ssh(
+        NODE, "touch /srv/mi50-lab/standin_dkms_fails; dpkg -i /root/amdgpu-dkms.deb >/dev/null 2>&1; echo $?"
+    )
+    assert broken.strip() != "0", "the stand-in did not break dpkg: this proves nothing"
+    try:
+        refused(lab, says=("dpkg", "amdgpu-dkms"))
+    finally:
+        lab.ssh(NODE, "rm /srv/mi50-lab/standin_dkms_fails; dpkg --purge --force-all amdgpu-dkms >/dev/null 2>&1")
+
+
+def test_wrong_key_fingerprint(lab: Lab) -> None:
+    wanted, offered = keys.fingerprint(lab.settings, "stranger"), keys.fingerprint(lab.settings, "rocm")
+    refused(lab, "-e", f"rocm_apt_key_fingerprint={wanted}", says=(wanted, offered))
+
+
+def radeon_copy(lab: Lab, name: str) -> Path:
+    """A broken copy's own /radeon."""
+    return copy_tree(tree.docroot(lab.settings) / "radeon", lab.variant(name) / "radeon")
+
+
+def test_tampered_repository(lab: Lab) -> None:
+    dist = radeon_copy(lab, "tampered") / "rocm/apt/6.4.3/dists/jammy/main/binary-amd64"
+    for name in ("Packages", "Packages.gz"):
+        replace(dist / name, (dist / name).read_bytes() + b"\n")
+    base = f"{lab.url}/variants/tampered/radeon"
+    refused(lab, "-e", f"mi50_url_radeon={base}", says=("variants/tampered",))
+
+
+def test_repository_signed_by_a_stranger(lab: Lab) -> None:
+    root = radeon_copy(lab, "stranger") / "rocm/apt/6.4.3"
+    shutil.rmtree(root / "dists")
+    apt.publish(lab.settings, root, suite="jammy", origin="repo.radeon.com", key="stranger", release="6.4.3")
+    refused(lab, "-e", f"mi50_url_radeon={lab.url}/variants/stranger/radeon", says=("variants/stranger", "sign"))
+
+
+@pytest.fixture(scope="module")
+def rocm_only(lab: Lab) -> Lab:
+    """node3 with ROCm and without the kernels: what the Arch package is about to be put into."""
+    result = lab.site("--limit", NODE, "--tags", "rocm")
+    assert result.returncode == 0, result.output[-4000:]
+    return lab
+
+
+def arch_copy(lab: Lab, name: str) -> Path:
+    """A broken copy's own package folder."""
+    return copy_tree(tree.docroot(lab.settings) / "arch", lab.variant(name) / "arch") / ARCH_FOLDER
+
+
+def test_truncated_arch_package(rocm_only: Lab) -> None:
+    package = arch_copy(rocm_only, "truncated") / arch.filename()
+    with package.open("rb") as stream:
+        replace(package, stream.read(package.stat().st_size // 3))
+    refused(rocm_only, "-e", f"mi50_url_arch_archive={rocm_only.url}/variants/truncated/arch", says=(arch.filename(),))
+
+
+def test_current_package_under_the_old_name(rocm_only: Lab) -> None:
+    """The distribution's download page hands out 7.2.x whatever the file is called; it is properly signed, too."""
+    folder = arch_copy(rocm_only, "misnamed")
+    deb = tree.source_package(rocm_only.settings)
+    names = rocblas.gfx906(rocblas.members(deb))
+    made = arch.make(
+        rocm_only.variant("made"),
+        lambda root: rocblas.unpack(deb, names, root / "opt/rocm/lib/rocblas/library"),
+        "7.2.4",
+        "2",
+    )
+    package = folder / arch.filename()
+    replace(package, made.read_bytes())
+    (folder / f"{package.name}.sig").unlink()
+    keys.sign(rocm_only.settings, "packager", package, output=folder / f"{package.name}.sig")
+    address = f"mi50_url_arch_archive={rocm_only.url}/variants/misnamed/arch"
+    refused(rocm_only, "-e", address, says=("7.2.4", "6.4.3"))
+
+
+def test_package_signed_by_a_stranger(rocm_only: Lab) -> None:
+    folder = arch_copy(rocm_only, "unsigned")
+    signature = folder / f"{arch.filename()}.sig"
+    signature.unlink()
+    keys.sign(rocm_only.settings, "stranger", folder / arch.filename(), output=signature)
+    refused(rocm_only, "-e", f"mi50_url_arch_archive={rocm_only.url}/variants/unsigned/arch", says=("sign",))
+
+
+def test_cache_runs_full(rocm_only: Lab) -> None:
+    relaxed = json.dumps({"preflight_min_free_gib": {"/opt": 0}})
+    rocm_only.ssh(NODE, "rm -rf /var/cache/mi50-aipc/*")
+    with mounted(rocm_only, "-t tmpfs -o size=32m,mode=0755 tmpfs", "/var/cache/mi50-aipc"):
+        refused(rocm_only, "-e", relaxed, says=("/var/cache/mi50-aipc", "space"))
+
+
+def test_after_all_that_the_node_still_converges(rocm_only: Lab) -> None:
+    result = rocm_only.site("--limit", NODE)
+    assert result.returncode == 0, result.output[-4000:]
