@@ -49,6 +49,8 @@ def run(
     ansible = str(Path(sys.executable).with_name("ansible-playbook"))
     env = {
         **os.environ,
+        # Ansible refuses to start under a locale that is not UTF-8.
+        "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(settings.root / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         **(environment or {}),
