@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import yaml
@@ -38,24 +38,30 @@ def release(changelog: str) -> str:
     return match[1] if match else "0.1.0"
 
 
-def rewrite(source: str) -> str:
-    """Source of a plugin with the import prefix of the collection."""
-    return OLD_PREFIX.sub(NEW_PREFIX, source)
+def rewrite(source: str, names: Collection[str] = ()) -> str:
+    """Source of a plugin as it reads in the collection.
+
+    Imports get the collection's prefix, and so do references to plugins `names` in documentation: M(x), P(x#lookup)
+    and the modules of `seealso`, which have no prefix in the checkout and must have one in a collection.
+    """
+    source = OLD_PREFIX.sub(NEW_PREFIX, source)
+    if not names:
+        return source
+    own = "|".join(sorted(names))
+    reference = re.compile(rf"(\bM\(|\bP\(|^\s*- module: )({own})(?=[)#]|\s*$)", re.MULTILINE)
+    return reference.sub(rf"\g<1>{NAMESPACE}.{NAME}.\g<2>", source)
 
 
-def own_modules(root: Path) -> list[str]:
-    """Names of the modules of this repository."""
-    return sorted(path.stem for path in (root / "library").glob("*.py"))
+def own_plugins(root: Path) -> set[str]:
+    """Names of the modules and plugins of this repository."""
+    return {path.stem for folder in PLUGIN_FOLDERS for path in (root / folder).glob("*.py")}
 
 
-def _copy(files: Iterable[Path], source: Path, destination: Path) -> int:
-    count = 0
+def _copy(files: Iterable[Path], source: Path, destination: Path, names: Collection[str] = ()) -> None:
     for path in files:
         target = destination / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(rewrite(path.read_text(encoding="utf-8")), encoding="utf-8")
-        count += 1
-    return count
+        target.write_text(rewrite(path.read_text(encoding="utf-8"), names), encoding="utf-8")
 
 
 def _write_yaml(path: Path, data: object) -> None:
@@ -68,12 +74,15 @@ def assemble(root: Path, destination: Path) -> Path:
 
     Raises FileNotFoundError when the checkout has no module: checking an empty collection proves nothing.
     """
-    if not own_modules(root):
+    names = own_plugins(root)
+    if not any((root / "library").glob("*.py")):
         raise FileNotFoundError(f"no modules in {root / 'library'}")
     collection = destination / "ansible_collections" / NAMESPACE / NAME
     shutil.rmtree(collection, ignore_errors=True)
     for folder, target in PLUGIN_FOLDERS.items():
-        _copy(sorted((root / folder).glob("*.py")), root / folder, collection / target)
+        # .yml: the documentation of an action plugin without a module stands beside the modules.
+        files = [path for pattern in ("*.py", "*.yml") for path in sorted((root / folder).glob(pattern))]
+        _copy(files, root / folder, collection / target, names)
     utils = root / "module_utils"
     _copy(sorted(utils.rglob("*.py")), utils, collection / "plugins" / "module_utils")
     _write_yaml(

@@ -139,7 +139,10 @@ def variables_table(role: Path) -> str:
 
 
 def plugin_documentation(path: Path) -> Mapping[str, Any]:
-    """The DOCUMENTATION of a plugin, read without importing it."""
+    """The DOCUMENTATION of a plugin, read without importing it; an action plugin keeps it in a .yml file."""
+    if path.suffix == ".yml":
+        sidecar: Mapping[str, Any] = load(path)["DOCUMENTATION"]
+        return sidecar
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)):
             continue
@@ -152,7 +155,7 @@ def plugin_documentation(path: Path) -> Mapping[str, Any]:
 def modules_table(root: Path) -> str:
     """The table of the repository's modules."""
     lines = ["| module | does | state |", "|---|---|---|"]
-    for path in sorted((root / "library").glob("*.py")):
+    for path in sorted(path for pattern in ("*.py", "*.yml") for path in (root / "library").glob(pattern)):
         documentation = plugin_documentation(path)
         changes = "reads only" if path.stem.endswith("_info") else "check mode, diff"
         lines.append(f"| `{path.stem}` | {prose(documentation['short_description'])} | {changes} |")

@@ -96,6 +96,7 @@ def run(stage: Stage) -> None:
             "ansible-test sanity",
             [tool("ansible-test"), "sanity", "--color", "no", "--python", version, "--requirements", "--truncate", "0"],
             cwd=collection,
+            findings="^(ERROR|FATAL)",
             environment={"HOME": str(home)},
         )
         stage.command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -71,7 +72,7 @@ class Stage:
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
 
-    def _report(self, step: str, counts: Counts, started: float, log: Path | None) -> None:
+    def _report(self, step: str, counts: Counts, started: float, log: Path | None, findings: str = "") -> None:
         seconds = time.monotonic() - started
         self.counts += counts
         self.seconds += seconds
@@ -80,7 +81,8 @@ class Stage:
         print(f"[{self.name}] {step}: {word}{detail} {seconds:.1f} s", flush=True)
         if counts.failed and log and log.is_file():
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            print(*(f"    {line}" for line in lines[-TAIL_LINES:]), sep="\n", flush=True)
+            found = [line for line in lines if findings and re.search(findings, line)] or lines
+            print(*(f"    {line}" for line in found[-TAIL_LINES:]), sep="\n", flush=True)
             print(f"    whole log: {log}", flush=True)
 
     def log_file(self, step: str) -> Path:
@@ -98,8 +100,13 @@ class Stage:
         junit: Path | None = None,
         cwd: Path = ROOT,
         stdin: str | None = None,
+        findings: str = "",
     ) -> bool:
-        """Run a command as one step; with `junit` its report gives the counts. Return whether it passed."""
+        """Run a command as one step; return whether it passed.
+
+        With `junit` its report gives the counts. With `findings`, a failure shows the log's lines that match this
+        expression instead of its end.
+        """
         log = self.log_file(step)
         print(f"[{self.name}] {step} …", flush=True)
         started = time.monotonic()
@@ -122,7 +129,7 @@ class Stage:
                 sink.write(f"could not start: {error}\n")
                 code = 127
         counts = junit_counts(junit, code) if junit else (FAILED if code else PASSED)
-        self._report(step, counts, started, log)
+        self._report(step, counts, started, log, findings)
         return counts.failed == 0
 
     def check(self, step: str, function: Callable[[], Sequence[str]]) -> bool:

@@ -43,6 +43,16 @@ def test_layout_and_prefix(checkout: Path, tmp_path: Path) -> None:
     assert (galaxy["namespace"], galaxy["name"], galaxy["version"]) == ("mi50", "aipc", "1.2.3")
 
 
+def test_references_get_the_name_of_the_collection() -> None:
+    source = (
+        "module: card_info\n  - M(card_info), not M(card_info2); P(stack#lookup)\nseealso:\n  - module: card_info\n"
+    )
+    assert assemble_collection.rewrite(source, {"card_info", "stack"}) == (
+        "module: card_info\n  - M(mi50.aipc.card_info), not M(card_info2); P(mi50.aipc.stack#lookup)\n"
+        "seealso:\n  - module: mi50.aipc.card_info\n"
+    )
+
+
 def test_files_of_an_earlier_run_are_gone(checkout: Path, tmp_path: Path) -> None:
     collection = assemble_collection.assemble(checkout, tmp_path)
     (collection / "plugins/modules/removed.py").touch()
