@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# Copyright: mi50-aipc contributors
+# Copyright: (c) 2026, the mi50-aipc authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Put gfx906 kernels into a rocBLAS library, or take them out again."""
@@ -9,33 +9,37 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gfx906_rocblas
 short_description: Put gfx906 kernels into a rocBLAS library directory
-version_added: "1.0.0"
+version_added: "0.1.0"
 description:
-  - AMD's rocBLAS carries no kernels for gfx906 (Instinct MI50, MI60, Radeon VII) from ROCm 6.4 on, so that the first matrix multiplication aborts.
-  - Takes just these kernels out of another build of the same release in one streaming pass, proves that they are whole, of this architecture and of
-    this release, and moves them into a library directory all or nothing.
-  - A run that is killed at any point is finished by the next one; until then rocBLAS finds no gfx906 kernels rather than half of them.
+  - AMD's rocBLAS carries no kernels for gfx906 (Instinct MI50, MI60, Radeon VII) from ROCm 6.4 on, so that the first
+    matrix multiplication aborts.
+  - Takes just these kernels out of another build of the same release in one streaming pass, proves that they are
+    whole, of this architecture and of this release, and moves them into a library directory all or nothing.
+  - A run that is killed at any point is finished by the next one; until then rocBLAS finds no gfx906 kernels rather
+    than half of them.
   - Notices when an upgrade of ROCm or a re-installation of torch removed or replaced files, and puts them back.
 author:
-  - mi50-aipc contributors
+  - mi50-aipc authors (@mi50-aipc)
 requirements:
   - zstd, xz-utils or gzip on the managed node, whichever the source is compressed with
   - gpgv on the managed node for O(signature)
 options:
   src:
     description:
-      - The kernels on the managed node, as C(.pkg.tar.zst) of Arch Linux, C(.deb), C(.tar) (plain, gz, xz, zst) or a directory.
+      - The kernels on the managed node, as C(.pkg.tar.zst) of Arch Linux, C(.deb), C(.tar) (plain, gz, xz, zst) or a
+        directory.
       - Required for O(state=present).
     type: path
   dest:
     description:
-      - A ROCm prefix such as C(/opt/rocm-6.4.3), a virtual environment with a ROCm build of torch, C(/usr) with Debian's rocBLAS, or a
-        C(rocblas/library) directory itself.
+      - A ROCm prefix such as C(/opt/rocm-6.4.3), a virtual environment with a ROCm build of torch, C(/usr) with
+        Debian's rocBLAS, or a C(rocblas/library) directory itself.
     type: path
     required: true
   state:
     description:
-      - V(absent) restores byte for byte what was there before; files that a package has put in place of ours since are left alone.
+      - V(absent) restores byte for byte what was there before; files that a package has put in place of ours since
+        are left alone.
     type: str
     choices: [present, absent]
     default: present
@@ -45,7 +49,8 @@ options:
     default: gfx906
   version:
     description:
-      - Expected version of the source, for example V(6.4.3) or V(6.4.3-3), compared with what the archive says of itself, never with its name.
+      - Expected version of the source, for example V(6.4.3) or V(6.4.3-3), compared with what the archive says of
+        itself, never with its name.
     type: str
   signature:
     description: Detached OpenPGP signature of O(src). The source is refused if it does not verify.
@@ -55,7 +60,8 @@ options:
     type: path
   verify:
     description:
-      - How much an unchanged run re-reads; V(stat) compares sizes, times, inodes and modes with the manifest, V(sha256) reads every file and O(src).
+      - How much an unchanged run re-reads; V(stat) compares sizes, times, inodes and modes with the manifest,
+        V(sha256) reads every file and O(src).
     type: str
     choices: [stat, sha256]
     default: stat
@@ -64,8 +70,8 @@ options:
     type: int
   allow_version_mismatch:
     description:
-      - Install although version, librocblas or catalogs say that kernels and library are of two releases. They may then be missing solutions or
-        compute wrong results without an error; only a numeric test tells.
+      - Install although version, librocblas or catalogs say that kernels and library are of two releases. They may
+        then be missing solutions or compute wrong results without an error; only a numeric test tells.
     type: bool
     default: false
 attributes:
@@ -155,7 +161,9 @@ manifest:
   type: str
   sample: /opt/rocm-6.4.3/lib/rocblas/library/.gfx906_rocblas.json
 drift:
-  description: Files that somebody else changed since the last run, by kind (V(missing), V(modified), V(foreign), V(catalogs)).
+  description:
+    - Files that somebody else changed since the last run, by kind (V(missing), V(modified), V(foreign),
+      V(catalogs)).
   returned: success
   type: dict
   sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
