@@ -26,8 +26,8 @@ def check_present(host: HostState, _policy: Policy) -> Check:
     others = [f"{gpu['pci_address']} {gpu['vendor_id']}:{gpu['device_id']}" for gpu in host.gpus]
     found = f"none; other AMD GPUs: {', '.join(others)}" if others else "no AMD GPU"
     remedy = (
-        "Check `lspci -nn -d 1002:`, the power connectors, and Above 4G decoding in the firmware. "
-        "Without a card: script/lab runs the same playbooks on simulated nodes"
+        "Check `lspci -nn -d 1002:`, the power connectors, and Above 4G decoding in the firmware; "
+        "to try this without a card run script/lab"
     )
     return Check(NO_CARD, title, FAIL, found, expected, remedy)
 

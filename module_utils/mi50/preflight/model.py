@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 STATUSES = (OK, WARN, FAIL, SKIP)
+_CREDENTIALS = re.compile(r"(^|//|['\"])[^/\s@'\"]+@")
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,5 @@ def build_report(host: str, checks: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def mask_url(text: str) -> str:
-    """Return the URL without the user name and password in it: reports are read by others."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return text
-    if "@" not in parts.netloc:
-        return text
-    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()
+    """Return the text without the user names and passwords of URLs in it: reports are read by others."""
+    return _CREDENTIALS.sub(r"\1***@", text)

@@ -159,5 +159,5 @@ def _unknown(name: str, stacks_dir: Path) -> str:
             "folder that holds them"
         )
     near = nearest(name, known)
-    guess = f"; did you mean {near!r}?" if near else ""
+    guess = f"; did you mean {near!r}?" if near else "."
     return f"mi50_stack: unknown stack {name!r}{guess} Known in {stacks_dir}: {', '.join(known)}"

@@ -1,0 +1,65 @@
+"""A host on which everything is fine, and the policy of the shipped stack; tests change one thing at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mi50.preflight.model import Disk, HostState, Policy, Probe
+from mi50.stack.api import get_stack
+
+ROOT = Path(__file__).resolve().parents[3]
+GIB = 1024**3
+
+
+def gpu(address: str = "0000:03:00.0", **changes: Any) -> dict[str, Any]:
+    return {
+        "pci_address": address,
+        "vendor_id": "0x1002",
+        "device_id": "0x66a1",
+        "driver": "amdgpu",
+        "kfd_node": 1,
+        "vram_total": 34342961152,
+        "vram_visible": 34342961152,
+        "vbios": "113-D1631700-111",
+        "unique_id": "18f68c9d3b1f7a25",
+        **changes,
+    }
+
+
+@pytest.fixture(scope="session")
+def stack() -> dict[str, Any]:
+    return get_stack("rocm-6.4.3", ROOT / "stacks", Path("/nonexistent.lock.yml"), {})
+
+
+@pytest.fixture
+def good_host() -> HostState:
+    return HostState(
+        os_id="ubuntu",
+        os_version="24.04",
+        os_name="Ubuntu 24.04.2 LTS",
+        arch="x86_64",
+        kernel="6.8.0-49-generic",
+        cmdline="root=/dev/sda1 quiet",
+        amdgpu_loaded=True,
+        disks=(Disk("/opt", 1, 100 * GIB, 9), Disk("/usr", 1, 100 * GIB, 9), Disk("/var/cache", 2, 50 * GIB)),
+        gpus=(gpu(),),
+        gfx906=("0000:03:00.0",),
+        kernel_log=("kfd kfd: amdgpu: added device 1002:66a1",),
+        secure_boot=False,
+        fan_daemons=(),
+        clock_offset=0.5,
+        probes=(Probe("mi50_url_radeon", "https://m/x", "ok"),),
+    )
+
+
+@pytest.fixture
+def policy(stack: dict[str, Any]) -> Policy:
+    return Policy(
+        stack=stack["name"],
+        platforms=tuple(stack["rocm"]["platforms"]),
+        refused=tuple(stack["rocm"]["refused"]),
+        min_free_gib=stack["disk_gib"],
+        expected_gpus=1,
+    )

@@ -1,0 +1,133 @@
+"""Reading a host from a tree of files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mi50.preflight.collect import (
+    Options,
+    collect,
+    read_blacklist,
+    read_disks,
+    read_dpkg,
+    read_fan_daemons,
+    read_kernel_log,
+    read_secure_boot,
+)
+from mi50.preflight.evaluate import evaluate
+from mi50.preflight.model import FAIL, Policy
+
+STATUS = """Package: fine
+Status: install ok installed
+Version: 1
+
+Package: amdgpu-dkms
+Status: install ok half-configured
+
+Package: removed
+Status: deinstall ok config-files
+
+Package: again
+Status: install reinstreq half-installed
+
+Package: waiting
+Status: install ok triggers-pending
+"""
+
+
+def write(root: Path, path: str, text: str = "") -> Path:
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    return target
+
+
+def silent(_command: list[str]) -> tuple[int, str]:
+    return 127, ""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write(tmp_path, "etc/os-release", 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n# c=d\n')
+    write(tmp_path, "var/lib/dpkg/status", "Package: a\nStatus: install ok installed\n")
+    write(tmp_path, "proc/sys/kernel/osrelease", "6.1.0-40-amd64\n")
+    write(tmp_path, "proc/cmdline", "quiet nomodeset\n")
+    return tmp_path
+
+
+def options(root: Path) -> Options:
+    return Options(root, root / "sys", root / "proc", root / "dev", ("/opt/deep/er",), "6.4.3", 0.0)
+
+
+def test_whole_host(root: Path, policy: Policy) -> None:
+    asked = []
+    host = collect(options(root), lambda *release: asked.append(release) or [], silent)
+    assert asked == [("debian", "12")]
+    assert (host.os_name, host.kernel, host.cmdline) == ("Debian 12", "6.1.0-40-amd64", "quiet nomodeset")
+    assert (host.dpkg_broken, host.dpkg_interrupted, host.rocm_installed) == ({}, False, False)
+    assert host.disks[0].free_bytes > 0
+    assert host.clock_offset
+    assert host.clock_offset > 1e9
+    failures = {c.id for c in evaluate(host, replace(policy, expected_gpus=None)) if c.status == FAIL}
+    assert {"kernel.amdgpu", "gpu.present", "time.clock"} <= failures
+
+
+def test_bare_tree_does_not_crash(tmp_path: Path, policy: Policy) -> None:
+    host = collect(options(tmp_path), lambda *_: [], silent)
+    assert host.os_id == ""
+    assert host.kernel_log is None
+    assert evaluate(host, policy)
+
+
+def test_dpkg_states(root: Path) -> None:
+    write(root, "var/lib/dpkg/status", STATUS)
+    broken, interrupted = read_dpkg(root)
+    assert broken == {"amdgpu-dkms": "half-configured", "again": "half-installed", "waiting": "triggers-pending"}
+    assert interrupted is False
+    write(root, "var/lib/dpkg/updates/0001")
+    assert read_dpkg(root)[1] is True
+
+
+def test_blacklist_lines(root: Path) -> None:
+    write(root, "etc/modprobe.d/a.conf", "# blacklist amdgpu\nblacklist amdgpu-pro\nblacklist amdgpu # no\n")
+    write(root, "usr/lib/modprobe.d/b.conf", "install amdgpu /bin/false\noptions amdgpu x=1\n")
+    write(root, "usr/lib/modprobe.d/a.conf", "blacklist amdgpu\n")
+    assert list(read_blacklist(root)) == [
+        "/etc/modprobe.d/a.conf: blacklist amdgpu # no",
+        "/usr/lib/modprobe.d/b.conf: install amdgpu /bin/false",
+    ]
+
+
+def test_disk_of_a_path_that_does_not_exist_yet(root: Path) -> None:
+    (disk,) = read_disks(root, ["/opt/rocm/x"])
+    assert disk.path == "/opt/rocm/x"
+    assert disk.device == root.stat().st_dev
+
+
+def test_secure_boot_variable(root: Path) -> None:
+    path = root / "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    assert read_secure_boot(root / "sys") is None
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\x06\0\0\0\x01")
+    assert read_secure_boot(root / "sys") is True
+    path.write_bytes(b"\x06\0\0\0\0")
+    assert read_secure_boot(root / "sys") is False
+
+
+def test_fan_daemons() -> None:
+    text = (
+        "Id=fancontrol.service\nActiveState=active\nUnitFileState=disabled\n\n"
+        "Id=thinkfan.service\nActiveState=inactive\nUnitFileState=enabled\n\n"
+        "Id=fan2go.service\nActiveState=inactive\nUnitFileState=\n"
+    )
+    assert read_fan_daemons(lambda _command: (0, text)) == ("fancontrol.service", "thinkfan.service")
+    assert read_fan_daemons(silent) is None
+
+
+def test_kernel_log(root: Path) -> None:
+    assert read_kernel_log(root / "dev") is None
+    line = "4,1,2,-;kfd kfd: amdgpu: skipped device 1002:66a1, PCI rejects atomics"
+    write(root, "dev/kmsg", f"6,0,1,-;usb: hello\n{line}\n")
+    assert read_kernel_log(root / "dev") == (line.partition(";")[2],)

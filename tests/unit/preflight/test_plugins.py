@@ -1,0 +1,101 @@
+"""The module as Ansible calls it, the report writer, and the whole role once on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from mi50.preflight.model import build_report
+from mi50.preflight.render import failure_message, table
+
+ROOT = Path(__file__).resolve().parents[3]
+CHECKS = [
+    {"id": "os.release", "title": "t", "status": "ok", "found": "Debian", "expected": "", "remedy": ""},
+    {"id": "gpu.present", "title": "t", "status": "fail", "found": "none", "expected": "one", "remedy": "plug it in"},
+    {"id": "gpu.bar", "title": "t", "status": "warn", "found": "16", "expected": "32", "remedy": "firmware"},
+]
+
+
+def test_module_returns_checks_and_changes_nothing(
+    plugin: Callable[[str, str], ModuleType], stack: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"stack": stack, "root": str(tmp_path), "sysfs_root": str(tmp_path), "controller_time": 0}
+    with patch_module_args({**arguments, "_ansible_check_mode": True}), pytest.raises(SystemExit):
+        plugin("library", "preflight_host").main()
+    result = json.loads(capfd.readouterr().out)
+    assert result["changed"] is False
+    assert {c["id"]: c["status"] for c in result["checks"]}["apt.python"] == "fail"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_counts_and_names_the_failures() -> None:
+    report = build_report("n1", CHECKS)
+    assert (report["ok"], report["failures"]) == (False, ["gpu.present"])
+    lines = table(report)
+    assert lines[0] == "preflight n1: 1 fail, 1 warn, 1 ok"
+    assert sum("->" in line for line in lines) == 2
+    message = failure_message(report, "/r/n1.json")
+    assert "gpu.present: none -> plug it in" in message
+    assert message.endswith("script/lab shows the same playbooks on simulated nodes")
+    assert build_report("n1", CHECKS[:1])["ok"] is True
+
+
+def test_report_file_is_private(plugin: Callable[[str, str], ModuleType], tmp_path: Path) -> None:
+    module = plugin("action_plugins", "preflight_report")
+    path = module.write_report(tmp_path / "a/b", "../n 1", build_report("n1", CHECKS))
+    assert path.parent == tmp_path / "a/b"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert json.loads(path.read_text())["failures"] == ["gpu.present"]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_report_refuses_what_is_no_check(plugin: Callable[[str, str], ModuleType]) -> None:
+    module = plugin("action_plugins", "preflight_report")
+    assert [c["id"] for c in module._flatten([CHECKS[:1], CHECKS[1]])] == ["os.release", "gpu.present"]
+    for wrong in ("text", [{"id": "x", "status": "green"}], [None]):
+        with pytest.raises(module.AnsibleActionFail):
+            module._flatten(wrong)
+
+
+def play(tmp_path: Path, extra: dict[str, Any], *arguments: str) -> tuple[int, str, dict[str, Any]]:
+    """Run the role against an empty sysfs on this machine; return code, output, report."""
+    given = {"mi50_report_dir": str(tmp_path), "mi50_sysfs_root": str(tmp_path), "preflight_bases": [], **extra}
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    variables = json.dumps({**given, "ansible_become": False})
+    done = subprocess.run(
+        [program, "playbooks/preflight.yml", "-i", "inventories/local", "-e", variables, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr, json.loads((tmp_path / "preflight/localhost.json").read_text())
+
+
+@pytest.mark.slow
+def test_role_without_a_card_points_to_the_lab(tmp_path: Path) -> None:
+    code, output, report = play(tmp_path, {}, "--check", "--diff")
+    assert code == 2
+    assert "gpu.present" in report["failures"]
+    assert "script/lab shows the same playbooks" in output
+    assert "changed=0" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_role_reports_a_typo_and_an_unknown_stack_without_touching_the_host(tmp_path: Path) -> None:
+    code, output, report = play(tmp_path, {"mi50_stak": "x", "mi50_stack": "rocm-6.4.2"})
+    assert code == 2
+    assert report["failures"] == ["inventory.variables", "inventory.stack"]
+    assert "did you mean mi50_stack?" in output
+    assert "os.release" not in {check["id"] for check in report["checks"]}
