@@ -25,6 +25,8 @@ SHARED: dict[str, dict[str, Any]] = {
     # Meant for the command line, where every value is text; the playbook converts it.
     "mi50_lock": {"type": "bool", "text_allowed": True},
     "mi50_lock_artifacts": {"type": "list"},
+    "mi50_lock_cache": {"type": "path"},
+    "mi50_lock_keyring": {"type": "path"},
     "mi50_url_radeon": {"type": "str"},
     "mi50_url_arch_archive": {"type": "str"},
     "mi50_url_pytorch": {"type": "str"},

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the mi50-aipc authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: fetch file artifacts of a stack once and record what they are."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_lock
+short_description: Fetch files of a stack once and record size and digest in its lock file
+version_added: "0.1.0"
+description:
+  - Runs on the controller. Fetches each artifact of kind C(file) into a cache, compares it with what the stack and the
+    lock know, verifies its detached signature where there is one, and records size and sha256 in the lock file.
+  - A file that differs from what is known is refused, and nothing is recorded for it.
+options:
+  stack:
+    description: The stack, as the lookup P(mi50_stack#lookup) returns it.
+    type: dict
+    required: true
+  cache:
+    description: Folder for the files.
+    type: path
+    required: true
+  artifacts:
+    description: Names of artifacts. Empty means every file that is not locked yet and has an address.
+    type: list
+    elements: str
+    default: []
+  keyring:
+    description: Keyring for detached signatures. Empty means the one the stack names, where that exists.
+    type: path
+    default: ""
+attributes:
+  check_mode:
+    description: Names what would be fetched, and fetches nothing.
+    support: full
+  diff_mode:
+    description: Shows the entries that are added.
+    support: full
+  platform:
+    description: Systems it runs on.
+    platforms: linux
+    support: full
+requirements:
+  - PyYAML
+  - jsonschema
+  - gpgv for signatures
+author:
+  - mi50-aipc authors (@mi50-aipc)
+"""
+
+EXAMPLES = r"""
+- name: Lock the Arch package
+  stack_lock:
+    stack: "{{ lookup('mi50_stack', 'rocm-6.4.3') }}"
+    cache: /var/cache/mi50-aipc/artifacts
+    artifacts: [rocblas-arch]
+"""
+
+RETURN = r"""
+locked:
+  description: Entries recorded in this run, by artifact.
+  returned: always
+  type: dict
+  sample: {"rocblas-arch": {"size": 263000000, "sha256": "ab12"}}
+unchanged:
+  description: Artifacts whose file agrees with the lock.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+lock_file:
+  description: The lock file.
+  returned: always
+  type: str
+  sample: /srv/mi50-aipc/stacks/rocm-6.4.3.lock.yml
+"""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.stack.fetch import fetch
+from ansible.module_utils.mi50.stack.load import StackError
+from ansible.module_utils.mi50.stack.lock import record
+
+
+def choose(stack: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
+    """Return the artifacts to fetch. Raises StackError for a name that is no file of the stack."""
+    files = {name: a for name, a in stack["artifacts"].items() if a["kind"] == "file"}
+    if not names:
+        return [a for name, a in sorted(files.items()) if name in stack["unlocked"] and a["url"]]
+    for name in names:
+        if name not in files:
+            known = ", ".join(sorted(files))
+            raise StackError(f"mi50_lock_artifacts: {name!r} is no file of {stack['name']}; known: {known}")
+    return [files[name] for name in names]
+
+
+def keyring_for(artifact: dict[str, Any], given: str) -> str | None:
+    """Return the keyring to verify with: the one given, else the stack's where it exists on this machine."""
+    if given:
+        return given
+    named = artifact.get("signature", {}).get("keyring")
+    return named if named and Path(named).is_file() else None
+
+
+def main() -> None:
+    """Fetch, compare, record."""
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "dict", "required": True},
+            "cache": {"type": "path", "required": True},
+            "artifacts": {"type": "list", "elements": "str", "default": []},
+            "keyring": {"type": "path", "default": "", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    stack, cache = module.params["stack"], Path(module.params["cache"])
+    lock_file = Path(stack["lock_file"])
+    locked: dict[str, Any] = {}
+    unchanged: list[str] = []
+    before = lock_file.read_text(encoding="utf-8") if lock_file.exists() else ""
+    try:
+        for artifact in choose(stack, module.params["artifacts"]):
+            name, keyring = artifact["name"], keyring_for(artifact, module.params["keyring"])
+            if module.check_mode:
+                locked[name] = {"url": artifact["url"]}
+                continue
+            if artifact.get("signature") and not keyring:
+                module.warn(f"{name}: no keyring, so its signature was not verified: what is fetched now is trusted")
+            entry = fetch(artifact, cache, keyring)
+            entry["date"] = datetime.now(tz=timezone.utc).date().isoformat()
+            if record(lock_file, stack["name"], name, entry):
+                locked[name] = entry
+            else:
+                unchanged.append(name)
+    except StackError as exc:
+        module.fail_json(msg=str(exc), locked=locked, unchanged=unchanged, lock_file=str(lock_file))
+    after = lock_file.read_text(encoding="utf-8") if lock_file.exists() else ""
+    module.exit_json(
+        changed=bool(locked),
+        locked=locked,
+        unchanged=unchanged,
+        lock_file=str(lock_file),
+        diff={"before": before, "after": after, "before_header": str(lock_file), "after_header": str(lock_file)},
+    )
+
+
+if __name__ == "__main__":
+    main()
