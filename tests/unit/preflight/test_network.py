@@ -126,6 +126,7 @@ def test_proxy_that_refuses(code: int, kind: str) -> None:
         ("http://:3128", "proxy_invalid"),
         ("http://h:port", "proxy_invalid"),
     ],
+    ids=["closed port", "unknown name", "no name", "no port"],  # the port differs in each test process
 )
 def test_broken_proxy_is_told_from_a_broken_server(proxy: str, kind: str) -> None:
     with server() as (url, seen):
