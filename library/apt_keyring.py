@@ -89,6 +89,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50.apt import keyring, openpgp
 from ansible.module_utils.urls import fetch_url
 
+HTTP_OK = 200
+
 
 def fetch(module: AnsibleModule) -> tuple[bytes, str]:
     """The offered key and where it came from; ends the module when it cannot be had."""
@@ -101,15 +103,17 @@ def fetch(module: AnsibleModule) -> tuple[bytes, str]:
         except OSError as error:
             module.fail_json(msg=f"cannot read the key file {params['src']}: {error.strerror}")
     response, info = fetch_url(module, params["url"], timeout=params["timeout"])
-    if info["status"] == 200 or (response is not None and params["url"].startswith("file:")):
+    if info["status"] == HTTP_OK or (response is not None and params["url"].startswith("file:")):
         return response.read(), params["url"]
     proxies = sorted(
         {value for name, value in os.environ.items() if name.lower() in ("http_proxy", "https_proxy") and value}
     )
     through = f" (through the proxy {', '.join(proxies)})" if proxies else ""
     return module.fail_json(
-        msg=f"cannot fetch the signing key {params['url']}{through}: {info['msg']}. Check the network, mi50_http_proxy/mi50_https_proxy and "
-        "mi50_url_radeon, or give a local copy of the key as rocm_apt_key_file; its fingerprint is checked all the same."
+        msg=f"cannot fetch the signing key {params['url']}{through}: {info['msg']}. Check the network, "
+        f"mi50_http_proxy/mi50_https_proxy and "
+        "mi50_url_radeon, or give a local copy of the key as rocm_apt_key_file; its fingerprint is checked all "
+        "the same."
     )
 
 

@@ -13,9 +13,10 @@ version_added: "0.1.0"
 author:
   - mi50-aipc contributors (@mi50-aipc)
 description:
-  - Runs C(apt-get update) for one deb822 source file alone, when its lists are missing, old, or the source or its key changed.
-  - A bad signature, a tampered or unreachable repository and a broken proxy end in one sentence that names the file, the address
-    and the way out.
+  - Runs C(apt-get update) for one deb822 source file alone, when its lists are missing or old,
+    or the source or its key changed.
+  - A bad signature, a tampered or unreachable repository and a broken proxy end in one sentence that names the file,
+    the address and the way out.
   - Never reports a change, because fetching lists changes nothing that a host is declared to be.
 options:
   path:
@@ -128,7 +129,9 @@ def main() -> None:
     found = sources.read_sources(path.read_text())
     stamp = Path(module.params["stamp_dir"]) / f"{path.stem}.refreshed.json"
     value = sources.digest([path, *([Path(module.params["keyring"])] if module.params["keyring"] else [])])
-    reason = sources.why_refresh(stamp, value, found, ROOT, module.params["cache_valid_time"], time.time())
+    reason = sources.why_refresh(
+        stamp, value, found, root=ROOT, valid_seconds=module.params["cache_valid_time"], now=time.time()
+    )
     refreshed = bool(reason) and not module.check_mode
     if refreshed:
         refresh(module, found)

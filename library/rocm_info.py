@@ -14,7 +14,8 @@ author:
   - mi50-aipc contributors (@mi50-aipc)
 description:
   - One call tells everything that the role C(rocm) decides on, without gathering facts.
-  - The operating system, the kernel and the driver that fits, installed and missing packages, groups, and whether a reboot is due.
+  - The operating system, the kernel and the driver that fits, installed and missing packages, groups,
+    and whether a reboot is due.
   - Fails when the operating system is not in O(platforms) or O(driver=dkms) cannot work on this kernel.
 options:
   version:
@@ -112,7 +113,9 @@ kernel:
   type: dict
   sample: {release: 6.8.0-87-generic, container: false, amdgpu: inbox, headers: available}
 driver:
-  description: C(mode) (C(inbox), C(dkms), or C(host) in a container), C(reason), C(packages) that are missing for it, C(warnings).
+  description:
+    - C(mode) (C(inbox), C(dkms), or C(host) in a container), C(reason), C(warnings).
+    - C(packages) are those that are missing for it.
   returned: always
   type: dict
   sample: {mode: inbox, reason: "kernel 6.14.0-35-generic is not in AMD's matrix", packages: [], warnings: []}

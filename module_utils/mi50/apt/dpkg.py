@@ -41,11 +41,9 @@ def read_status(root: Path) -> dict[str, Package]:
     """Every package dpkg knows, by name. Raises OSError when the machine has no dpkg."""
     found = {}
     for stanza in _stanzas(root / STATUS, ("Package:", "Status:", "Version:")):
-        words = stanza.get("Status", "unknown ok not-installed").split()
-        if "Package" in stanza and len(words) == 3:
-            found[stanza["Package"]] = Package(
-                stanza["Package"], stanza.get("Version", ""), words[2], words[0], words[1] != "ok"
-            )
+        want, flag, state = [*stanza.get("Status", "").split(), "unknown", "ok", "not-installed"][:3]
+        if "Package" in stanza:
+            found[stanza["Package"]] = Package(stanza["Package"], stanza.get("Version", ""), state, want, flag != "ok")
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Optional
 
 from . import openpgp
 
@@ -54,14 +53,16 @@ def choose(offered: bytes, wanted: list[str], source: str) -> list[openpgp.Key]:
         found = {key.fingerprint: key for key in openpgp.read_keys(offered)}
     except openpgp.KeyDataError as error:
         raise KeyringError(
-            f"{source} holds no usable key: {error}. Fetch the key on a machine with network, compare its fingerprint with "
+            f"{source} holds no usable key: {error}. Fetch the key on a machine with network, compare its "
+            f"fingerprint with "
             "the vendor's documentation, and give the file as rocm_apt_key_file; behind a proxy check mi50_https_proxy."
         ) from error
     missing = [name for name in wanted if name not in found]
     if missing:
         raise KeyringError(
             f"wrong signing key in {source}: expected {' and '.join(map(openpgp.format_fingerprint, missing))}, "
-            f"found {' and '.join(map(openpgp.format_fingerprint, found))}. Nothing was written. If the vendor announced a new key, "
+            f"found {' and '.join(map(openpgp.format_fingerprint, found))}. Nothing was written. If the vendor "
+            f"announced a new key, "
             "set rocm_apt_key_fingerprint to it; otherwise the mirror or the connection is not to be trusted."
         )
     return [found[name] for name in wanted]
@@ -80,7 +81,8 @@ def plan(installed: bytes | None, wanted: list[str], fetch: Callable[[], tuple[b
     data, source = fetch()
     keys = choose(data, wanted, source)
     warnings = tuple(
-        f"key {openpgp.format_fingerprint(key.fingerprint)} from {source} expired on {_date(key.expires or 0)}: apt will refuse "
+        f"key {openpgp.format_fingerprint(key.fingerprint)} from {source} expired on {_date(key.expires or 0)}: "
+        f"apt will refuse "
         "the repository. Get the extended key (same fingerprint) from the vendor and give it as rocm_apt_key_file."
         for key in keys
         if key.expired(now)

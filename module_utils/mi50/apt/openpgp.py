@@ -12,13 +12,17 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 SIGNATURE, PUBLIC_KEY, PUBLIC_SUBKEY = 2, 6, 14
 SECRET_TAGS = {5, 7}
 SIGNED_TIME, KEY_EXPIRES, ISSUER, KEY_FLAGS, ISSUER_FINGERPRINT = 2, 9, 16, 27, 33
 CERTIFICATIONS = {0x10, 0x11, 0x12, 0x13, 0x1F}
 BINDING = 0x18
+# First octets of a new-format length, RFC 9580 section 4.2.1.
+TWO_OCTETS, PARTIAL, FIVE_OCTETS = 192, 224, 255
+V4, V6 = 4, 6
+V4_DIGITS = 40
 MAY_SIGN = 0x02
 ARMOR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?P<body>.*?)-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL
@@ -104,11 +108,11 @@ def dearmor(data: bytes) -> bytes:
 
 def _new_length(data: bytes, at: int) -> tuple[int, int]:
     first = data[at]
-    if first < 192:
+    if first < TWO_OCTETS:
         return first, at + 1
-    if first < 224:
-        return ((first - 192) << 8) + data[at + 1] + 192, at + 2
-    if first == 255:
+    if first < PARTIAL:
+        return ((first - TWO_OCTETS) << 8) + data[at + 1] + TWO_OCTETS, at + 2
+    if first == FIVE_OCTETS:
         return int.from_bytes(data[at + 1 : at + 5], "big"), at + 5
     raise KeyDataError("a packet of partial length: not a key file")
 
@@ -145,9 +149,9 @@ def packets(data: bytes) -> Iterator[Packet]:
 def fingerprint(body: bytes) -> str:
     """Fingerprint of a key packet: RFC 9580 section 5.5.4 (SHA-1 for version 4, SHA-256 for version 6)."""
     version = body[0] if body else 0
-    if version == 4:
+    if version == V4:
         return hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body, usedforsecurity=False).hexdigest().upper()
-    if version == 6:
+    if version == V6:
         return hashlib.sha256(b"\x9b" + len(body).to_bytes(4, "big") + body).hexdigest().upper()
     raise KeyDataError(f"a key of OpenPGP version {version}; 4 and 6 are supported")
 
@@ -163,9 +167,9 @@ def _subpacket_area(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _signature(body: bytes) -> _Subpackets | None:
     """Type and subpackets of a version 4 or 6 signature; None for others, which carry no expiry."""
-    if body[0] not in (4, 6):
+    if body[0] not in (V4, V6):
         return None
-    width = 2 if body[0] == 4 else 4
+    width = 2 if body[0] == V4 else 4
     hashed = 4 + width
     end = hashed + int.from_bytes(body[4:hashed], "big")
     values = dict(_subpacket_area(body[hashed:end]))
@@ -180,7 +184,7 @@ def _issued_by(signature: _Subpackets, primary: str) -> bool:
     issuer = signature.values.get(ISSUER_FINGERPRINT)
     if issuer is not None:
         return issuer[1:].hex().upper() == primary
-    key_id = primary[-16:] if len(primary) == 40 else primary[:16]
+    key_id = primary[-16:] if len(primary) == V4_DIGITS else primary[:16]
     return signature.values.get(ISSUER, b"").hex().upper() == key_id
 
 

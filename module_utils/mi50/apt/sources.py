@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 from urllib.parse import urlsplit
 
 LISTS = "var/lib/apt/lists"
@@ -47,6 +46,7 @@ class RefreshError(Exception):
     """apt could not use the source; the text names the file, the address and the way out."""
 
     def __init__(self, kind: str, text: str) -> None:
+        """`kind` is one of the names of _KINDS, or other."""
         super().__init__(text)
         self.kind = kind
 
@@ -79,7 +79,7 @@ def digest(paths: list[Path]) -> str:
 
 
 def why_refresh(
-    stamp: Path, value: str, sources: list[Source], root: Path, valid_seconds: int, now: float
+    stamp: Path, value: str, sources: list[Source], *, root: Path, valid_seconds: int, now: float
 ) -> str | None:
     """Why the lists of this source must be fetched; None when they are good for use."""
     lists = root / LISTS
@@ -121,25 +121,46 @@ _KINDS = (
     ("missing", r"does not have a Release file|404 +Not Found|no longer has a Release file"),
     (
         "unreachable",
-        r"Could not (resolve|connect)|Temporary failure resolving|timed out|Connection (refused|failed)|unreachable|Failed to fetch",
+        r"Could not (resolve|connect)|Temporary failure resolving|timed out|Connection "
+        r"(refused|failed)|unreachable|Failed to fetch",
     ),
 )
 _REMEDIES = {
-    "expired-key": "The signing key on the node has expired: get the extended key and give it as rocm_apt_key_file, then run again.",
-    "wrong-key": "The repository is signed by another key than the pinned one: check the mirror, or set rocm_apt_key_fingerprint if the vendor "
-    "announced a new key.",
-    "bad-signature": "The repository's index was changed after it was signed: do not use this mirror; compare it with the vendor's, or "
-    "let a proxy that caches apt indexes drop them.",
-    "tampered": "A file does not match the signed index: the mirror was changed or is just being updated; run again later, or use "
-    "another mirror (mi50_url_radeon).",
-    "expired-release": "The index is out of date or this machine's clock is wrong: check `date`, then update the mirror.",
-    "certificate": "The TLS certificate does not verify: check the machine's clock and ca-certificates; a proxy that breaks TLS needs its CA "
-    "installed on the node.",
-    "proxy": "The proxy did not pass the request on: check mi50_http_proxy and mi50_https_proxy, and list hosts to be reached directly in "
-    "mi50_no_proxy.",
-    "missing": "There is no such repository at this address: check mi50_url_radeon (the mirror must keep the vendor's paths below it).",
-    "unreachable": "The node cannot reach it: check the network and DNS, set mi50_http_proxy/mi50_https_proxy behind a proxy, or point "
-    "mi50_url_radeon at a mirror.",
+    "expired-key": (
+        "The signing key on the node has expired: get the extended key and give it as rocm_apt_key_file, then "
+        "run again."
+    ),
+    "wrong-key": (
+        "The repository is signed by another key than the pinned one: check the mirror, or set "
+        "rocm_apt_key_fingerprint if the vendor announced a new key."
+    ),
+    "bad-signature": (
+        "The repository's index was changed after it was signed: do not use this mirror; compare it with the "
+        "vendor's, or let a proxy that caches apt indexes drop them."
+    ),
+    "tampered": (
+        "A file does not match the signed index: the mirror was changed or is just being updated; run again "
+        "later, or use another mirror (mi50_url_radeon)."
+    ),
+    "expired-release": (
+        "The index is out of date or this machine's clock is wrong: check `date`, then update the mirror."
+    ),
+    "certificate": (
+        "The TLS certificate does not verify: check the machine's clock and ca-certificates; a proxy that "
+        "breaks TLS needs its CA installed on the node."
+    ),
+    "proxy": (
+        "The proxy did not pass the request on: check mi50_http_proxy and mi50_https_proxy, and list hosts to "
+        "be reached directly in mi50_no_proxy."
+    ),
+    "missing": (
+        "There is no such repository at this address: check mi50_url_radeon (the mirror must keep the "
+        "vendor's paths below it)."
+    ),
+    "unreachable": (
+        "The node cannot reach it: check the network and DNS, set mi50_http_proxy/mi50_https_proxy behind a "
+        "proxy, or point mi50_url_radeon at a mirror."
+    ),
     "other": "See apt's own words above; `apt-get update` on the node shows them again.",
 }
 

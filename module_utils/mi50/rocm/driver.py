@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 
 class PlatformError(ValueError):
@@ -46,13 +46,17 @@ def series(release: str) -> str:
 
 
 def find_platform(os_id: str, version: str, platforms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the stack's row of this operating system. Raises PlatformError naming the supported ones when there is none."""
+    """Return the stack's row of this operating system.
+
+    Raises PlatformError naming the supported ones when there is none.
+    """
     for row in platforms:
         if row["id"] == os_id and str(row["version"]) == version:
             return row
     known = ", ".join(f"{row['id']} {row['version']}" for row in platforms)
     raise PlatformError(
-        f"{os_id} {version} is not supported by this stack (supported: {known}). Install one of these, or choose another mi50_stack."
+        f"{os_id} {version} is not supported by this stack (supported: {known}). Install one of these, or "
+        f"choose another mi50_stack."
     )
 
 
@@ -63,7 +67,8 @@ def _inbox(kernel: Kernel, os_id: str, reason: str) -> Decision:
         packages.append(f"linux-modules-extra-{kernel.release}")
     elif kernel.amdgpu is None:
         warnings.append(
-            f"kernel {kernel.release} has no amdgpu module and no package that brings it is on offer: install a full kernel "
+            f"kernel {kernel.release} has no amdgpu module and no package that brings it is on offer: install a "
+            f"full kernel "
             "(linux-generic on Ubuntu, linux-image-amd64 rather than -cloud-amd64 on Debian), reboot, run again"
         )
     return Decision("inbox", reason, tuple(packages), tuple(warnings))
@@ -82,8 +87,8 @@ def _obstacle(kernel: Kernel, platform: Mapping[str, Any]) -> str | None:
 def decide(requested: str, kernel: Kernel, platform: Mapping[str, Any], dkms_packages: Sequence[str]) -> Decision:
     """Choose the driver.
 
-    `auto` takes DKMS only where AMD tested it with this kernel, its headers are to be had and Secure Boot does not stand
-    in the way; a failed DKMS build leaves dpkg half-configured. Sources: AMD's compatibility matrix (in the stack),
+    `auto` takes DKMS only where AMD tested it with this kernel, its headers are to be had and Secure Boot is off;
+    a failed DKMS build leaves dpkg half-configured. Sources: AMD's compatibility matrix (in the stack), and
     ROCm/legacy-rocm-build issues 4619, 5074, 5085. Raises PlatformError for an explicit `dkms` that cannot work.
     """
     if kernel.container:
@@ -101,11 +106,13 @@ def decide(requested: str, kernel: Kernel, platform: Mapping[str, Any], dkms_pac
         if obstacle:
             raise PlatformError(
                 f"rocm_kernel_driver is dkms, but {obstacle}: the build would fail and leave dpkg half-configured. "
-                f"Set rocm_kernel_driver: inbox, or boot a kernel of {' or '.join(platform['kernels'])} with its headers."
+                f"Set rocm_kernel_driver: inbox, or boot a kernel of {' or '.join(platform['kernels'])} with "
+                f"its headers."
             )
         warnings = (
             (
-                "Secure Boot is on: the DKMS module loads only after its key was enrolled (mokutil --import, then a reboot at the console)",
+                "Secure Boot is on: the DKMS module loads only after its key was enrolled (mokutil --import, "
+                "then a reboot at the console)",
             )
             if kernel.secure_boot
             else ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from .driver import Kernel
 
@@ -102,9 +101,8 @@ def groups_of(roots: Roots, users: list[str], groups: list[str]) -> dict[str, li
         members[name], numbers[name] = {item for item in names.split(",") if item}, number
     primary = {}
     for line in (_text(roots.root / "etc/passwd") or "").splitlines():
-        fields = line.split(":")
-        if len(fields) > 3:
-            primary[fields[0]] = fields[3]
+        name, _, _, number = [*line.split(":"), "", "", ""][:4]
+        primary[name] = number
     return {
         user: [
             name

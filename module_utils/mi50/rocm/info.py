@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from ..apt import dpkg, policy
 from . import driver, host
@@ -60,7 +60,8 @@ def _firmware(kernel: driver.Kernel, os_id: str, runner: Runner) -> tuple[list[s
     if policy.parse(runner(["apt-cache", "policy", name])[1]).get(name, policy.Policy()).candidate:
         return [name], []
     return [], [
-        f"no firmware for Vega 20 in /lib/firmware/amdgpu, and apt does not offer {name}: amdgpu cannot start the card. Add "
+        f"no firmware for Vega 20 in /lib/firmware/amdgpu, and apt does not offer {name}: amdgpu cannot start "
+        f"the card. Add "
         "non-free-firmware to the Components of Debian's source (/etc/apt/sources.list.d/ or sources.list), run again"
     ]
 
@@ -143,9 +144,7 @@ def collect(roots: host.Roots, wanted: Wanted, runner: Runner) -> dict[str, Any]
     }
 
 
-def _problems(
-    wanted: Wanted, version: str | None, packages: Mapping[str, dpkg.Package], audit: list[str]
-) -> list[str]:
+def _problems(wanted: Wanted, version: str | None, packages: Mapping[str, dpkg.Package], audit: list[str]) -> list[str]:
     """What stands between this node and the stack's ROCm; verification demands that there be none."""
     found = [f"dpkg: {line} (run `dpkg --configure -a`, or remove the package)" for line in audit]
     if not wanted.packages:
