@@ -21,7 +21,7 @@ if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
 from ansible.module_utils.mi50.preflight.inventory import HostEntry, Inventory, check_inventory
-from ansible.module_utils.mi50.preflight.known import SHARED, prefixes, role_variables
+from ansible.module_utils.mi50.preflight.known import SHARED, exported_variables, prefixes, role_variables
 from ansible.module_utils.mi50.preflight.model import FAIL, SKIP, Check
 
 DEFAULT_STACK = "rocm-6.4.3"
@@ -40,7 +40,8 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         inventory = self._inventory(variables)
         stacks_dir = _CHECKOUT / str(inventory.variables.get("mi50_stacks_dir") or "stacks")
-        known = {**role_variables(_CHECKOUT / "roles"), **SHARED}
+        roles = _CHECKOUT / "roles"
+        known = {**exported_variables(roles), **role_variables(roles), **SHARED}
         checks = check_inventory(inventory, known, stacks_dir)
         # With one of these wrong the stack cannot be looked up, or the host layer's own arguments are wrong.
         failed = {check.id for check in checks if check.status == FAIL}

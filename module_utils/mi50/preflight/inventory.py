@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from ..stack.api import get_stack
 from ..stack.load import StackError, load_stack, nearest
 from ..stack.resolve import check_base
-from .known import BASE_PREFIXES, EXPORTED_SUFFIXES
+from .known import BASE_PREFIXES
 from .model import FAIL, OK, SKIP, WARN, Check, mask_url
 
 _SECRET = ("password", "secret", "token", "api_key")
@@ -69,8 +69,6 @@ def check_variables(inventory: Inventory, known: dict[str, dict[str, Any]]) -> C
     """Every variable with one of our prefixes exists: a typo would be ignored in silence."""
     problems = []
     for name in sorted({*inventory.variables, *inventory.broken} - set(known)):
-        if name.endswith(EXPORTED_SUFFIXES):
-            continue
         near = nearest(name, sorted(known))
         problems.append(f"unknown variable {name}" + (f", did you mean {near}?" if near else ""))
     problems += [f"{name} cannot be evaluated: {reason}" for name, reason in sorted(inventory.broken.items())]

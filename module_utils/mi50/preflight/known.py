@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..stack.load import read_yaml
+from ..stack.load import read_yaml, walk_mappings
 
 # name -> argument specification. The shared settings of AGENTS.md; base URLs of stacks are added by the caller.
 SHARED: dict[str, dict[str, Any]] = {
@@ -22,6 +22,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_cache_dir": {"type": "path"},
     "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},
     "mi50_expected_gpus": {"type": "int"},
+    "mi50_serial": {"type": "raw"},
+    "mi50_max_fail_percentage": {"type": "int"},
     # Meant for the command line, where every value is text; the playbook converts it.
     "mi50_lock": {"type": "bool", "text_allowed": True},
     "mi50_lock_artifacts": {"type": "list"},
@@ -37,8 +39,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_registry_docker": {"type": "str"},
 }
 BASE_PREFIXES = ("mi50_url_", "mi50_registry_")
-# What roles hand to each other at run time; not set by anybody, but seen by a second preflight in one run.
-EXPORTED_SUFFIXES = ("_reboot_required", "_reboot_reason", "_reboot_reasons")
+_SET_FACT = "ansible.builtin.set_fact"
 
 
 def role_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
@@ -48,6 +49,16 @@ def role_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
         specs = (read_yaml(path) or {}).get("argument_specs", {})
         for entry_point in specs.values():
             found.update(entry_point.get("options") or {})
+    return found
+
+
+def exported_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return what roles hand to each other at run time: set by nobody, but seen by a second preflight in one run."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(roles_dir.glob("*/tasks/*.yml")):
+        for _where, mapping in walk_mappings(read_yaml(path)):
+            if isinstance(mapping.get(_SET_FACT), dict):
+                found.update({name: {} for name in mapping[_SET_FACT]})
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from mi50.preflight.evaluate import evaluate
 from mi50.preflight.model import FAIL, OK, SKIP, WARN, Check, Disk, HostState, Policy, Probe, Proxy
 
-from .conftest import GIB, gpu
+from .conftest import GIB, ROOT, gpu
 
 IGPU = gpu("0000:0a:00.0", device_id="0x164e", vram_total=512 << 20, vram_visible=512 << 20)
 
@@ -191,3 +192,13 @@ def test_probes(good_host: HostState, policy: Policy, probe: Probe, status: str,
     assert check.status == status
     assert all(word in text for word in words), text
     assert "pw" not in text
+
+
+def test_every_id_is_documented(good_host: HostState, policy: Policy) -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    ids = {c.id for c in evaluate(replace(good_host, probes=()), policy)}
+    ids |= set(
+        re.findall(r'"((?:inventory|stack)\.[a-z]+)"', (ROOT / "module_utils/mi50/preflight/inventory.py").read_text())
+    )
+    assert len(ids) > 20
+    assert {check_id for check_id in ids if f"`{check_id}`" not in page} == set()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mi50.preflight.inventory import HostEntry, Inventory, check_inventory
-from mi50.preflight.known import SHARED, prefixes, role_variables
+from mi50.preflight.known import SHARED, exported_variables, prefixes, role_variables
 from mi50.preflight.model import FAIL, OK, SKIP, WARN, Check, mask_url
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,7 +74,6 @@ def test_wrong_setting(variables: dict[str, Any], check_id: str, words: list[str
         {"mi50_expected_gpus": "2"},
         {"mi50_expected_gpus": None},
         {"mi50_url_pypi": ""},
-        {"rocm_reboot_required": True},
         {"mi50_http_proxy": "http://u:p@proxy.example:3128", "mi50_no_proxy": "a,.b"},
     ],
 )
@@ -124,6 +124,21 @@ def test_variables_of_the_real_roles_are_known() -> None:
     assert "preflight_min_free_gib" in known
     assert "preflight_" in prefixes(ROOT / "roles")
     assert prefixes(ROOT / "roles")[0] == "mi50_"
+
+
+def test_what_roles_export_is_known(tmp_path: Path) -> None:
+    (tmp_path / "rocm/tasks").mkdir(parents=True)
+    (tmp_path / "rocm/tasks/main.yml").write_text(
+        "- block:\n    - ansible.builtin.set_fact:\n        rocm_reboot_required: true\n- ansible.builtin.ping:\n"
+    )
+    assert set(exported_variables(tmp_path)) == {"rocm_reboot_required"}
+    exported_variables(ROOT / "roles")
+
+
+def test_every_shared_setting_in_use_is_known() -> None:
+    files = [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")]
+    used = {name for path in files for name in re.findall(r"\bmi50_[a-z0-9_]+", path.read_text())}
+    assert used - {"mi50_nodes", "mi50_url_"} <= set(SHARED), "add it to SHARED in module_utils/mi50/preflight/known.py"
 
 
 @pytest.mark.parametrize(
