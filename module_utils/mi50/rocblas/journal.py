@@ -97,6 +97,8 @@ def recover(library: Path) -> str:
     if moves is not None:
         _carry_out(library, moves)
         return "finished an interrupted " + ("removal" if moves.undo else "installation")
+    with contextlib.suppress(OSError):
+        (library / names.BACKUP).rmdir()  # made, but killed before the journal that would have filled it
     if os.path.lexists(library / names.STAGING):
         discard(library / names.STAGING)
         return "cleared the staging directory of an interrupted run"

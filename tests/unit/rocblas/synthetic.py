@@ -165,7 +165,9 @@ def arch(path: Path, files: Files, edit: Edit | None = None, **options: str) -> 
 def deb(path: Path, files: Files, version: str = "6.4.4-4") -> Path:
     """A Debian package at `path`."""
     body = {f"./usr/lib/x86_64-linux-gnu/rocblas/4.4.1/library/{name}": data for name, data in files.items()}
-    sums = "".join(f"{hashlib.md5(data).hexdigest()}  {name[2:]}\n" for name, data in body.items())  # noqa: S324
+    sums = "".join(
+        f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}  {name[2:]}\n" for name, data in body.items()
+    )
     control = f"Package: librocblas4\nVersion: {version}\nArchitecture: amd64\n"
     parts = {
         "debian-binary": b"2.0\n",
