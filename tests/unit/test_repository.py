@@ -140,7 +140,8 @@ def test_shared_settings_are_read_in_defaults_alone(role: Path) -> None:
 
 
 def strip_module_names(source: str) -> str:
-    """Text without what is no setting: the plugins and the group that also start with mi50_."""
+    """Text without what is no setting: comments, words in messages, the plugins and the group named mi50_…."""
+    source = re.sub(r"'[^'\n]*'|^\s*#.*$", "", source, flags=re.MULTILINE)
     plugins = {path.stem for kind in ("library", "*_plugins") for path in ROOT.glob(f"{kind}/mi50_*.py")}
     return re.sub(r"\b(" + "|".join(sorted({*plugins, "mi50_nodes"})) + r")\b", "", source)
 
