@@ -35,12 +35,8 @@ _OTHER_VEGA20 = {
     RADEON_VII: "AMD Radeon VII",
 }
 
-# VBIOS part numbers and the BAR they are known for: field report (evilJazz gist 14a4c82a), docs/hardware.md.
-VBIOS_BAR_GIB = {
-    "113-D1631711-100": 16,
-    "113-D1631700-111": 32,
-    "113-D1640200-043": 32,
-}
+# VBIOS part numbers known for a BAR smaller than their VRAM, in GiB: evilJazz gist 14a4c82a, docs/hardware.md.
+VBIOS_BAR_GIB = {"113-D1631711-100": 16}
 
 
 def gfx_name(version: int) -> str | None:

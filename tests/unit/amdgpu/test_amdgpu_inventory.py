@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from mi50.amdgpu.ids import gfx_name, product
+from mi50.amdgpu.kfd import KfdNode
 
 from lab.sysfs import CARDS, Host
 
@@ -248,6 +249,10 @@ def test_a_missing_render_node_is_told(machine):
     box = machine("one-mi50")
     (box.dev / "dri/renderD128").unlink()
     assert box.gpu()["problems"] == [f"{box.dev / 'dri/renderD128'} does not exist in {box.dev}."]
+
+
+def test_location_id_holds_bus_device_and_function():
+    assert KfdNode(1, {"location_id": 0x0A << 8 | 0x1F << 3 | 5, "domain": 1}, None).address == "0001:0a:1f.5"
 
 
 def test_other_pci_domains_are_matched_too(machine):
