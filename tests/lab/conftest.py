@@ -20,7 +20,7 @@ from lab.settings import Settings, from_environment
 STATE = (
     "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n';"
     " find /opt /etc/apt /etc/ld.so.conf.d /etc/profile.d /etc/environment /etc/group /usr/share/keyrings"
-    " -printf '%p %y %s %m %T@ %l\\n' 2>/dev/null | sort"
+    " \\( -type d -printf '%p d %m\\n' -o -printf '%p %y %s %m %T@ %l\\n' \\) 2>/dev/null | sort"
 )
 
 
