@@ -124,6 +124,16 @@ def test_an_apu_of_an_unknown_id_is_known_by_its_security_processor(machine):
     assert box.gpu("0000:30:00.0")["is_integrated"] is False
 
 
+def test_a_vega_20_is_never_integrated_whatever_its_neighbours_say(machine):
+    """A virtual machine may put passed-through functions into one slot."""
+    box = machine("one-mi50")
+    psp = box.sys / "bus/pci/devices/0000:03:00.2"
+    psp.mkdir()
+    for name, text in (("vendor", "0x1022"), ("class", "0x108000")):
+        (psp / name).write_text(f"{text}\n")
+    assert box.gpu()["is_integrated"] is False
+
+
 def test_an_apu_is_known_by_a_kfd_node_with_cores_and_simds(machine):
     box = machine(Host((replace(CARDS["igpu"], device_id=0x1FFF),)))
     (box.sys / "bus/pci/devices/0000:30:00.2").unlink()
