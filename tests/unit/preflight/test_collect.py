@@ -30,7 +30,7 @@ Package: removed
 Status: deinstall ok config-files
 
 Package: again
-Status: install reinstreq half-installed
+Status: install reinstreq installed
 
 Package: waiting
 Status: install ok triggers-pending
@@ -84,7 +84,7 @@ def test_bare_tree_does_not_crash(tmp_path: Path, policy: Policy) -> None:
 def test_dpkg_states(root: Path) -> None:
     write(root, "var/lib/dpkg/status", STATUS)
     broken, interrupted = read_dpkg(root)
-    assert broken == {"amdgpu-dkms": "half-configured", "again": "half-installed", "waiting": "triggers-pending"}
+    assert broken == {"amdgpu-dkms": "half-configured", "again": "installed", "waiting": "triggers-pending"}
     assert interrupted is False
     write(root, "var/lib/dpkg/updates/0001")
     assert read_dpkg(root)[1] is True
