@@ -1,0 +1,53 @@
+"""The glue: options in, result or one clear message out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from tests.unit.rocblas.conftest import contents
+
+Plugin = Callable[[str, str], ModuleType]
+
+
+def call(plugin: Plugin, capfd: pytest.CaptureFixture[str], **options: object) -> dict:
+    with patch_module_args({name: str(value) for name, value in options.items()}), pytest.raises(SystemExit):
+        plugin("library", "gfx906_rocblas").main()
+    return json.loads(capfd.readouterr().out)
+
+
+def test_present_and_absent(
+    plugin: Plugin, capfd: pytest.CaptureFixture[str], rocm: Path, package: Path, library: Path
+) -> None:
+    outcome = call(plugin, capfd, src=package, dest=rocm, version="6.4.3")
+    assert outcome["changed"]
+    assert contents(library)
+    assert set(outcome) >= {"library_dir", "source", "files", "bytes_written", "manifest", "diff", "drift"}
+    assert not call(plugin, capfd, src=package, dest=rocm, version="6.4.3")["changed"]
+    assert call(plugin, capfd, dest=rocm, state="absent")["changed"]
+    assert not contents(library)
+    assert not call(plugin, capfd, dest=rocm / "gone", state="absent")["changed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"src": "/nonexistent"}, "/nonexistent: cannot be read"),
+        ({}, "src"),
+        ({"src": "x", "signature": "y"}, "keyring"),
+        ({"src": "x", "gpu_arch": "../x"}, "no AMD GPU architecture"),
+        ({"src": "x", "verify": "maybe"}, "must be one of"),
+    ],
+)
+def test_bad_options(
+    plugin: Plugin, capfd: pytest.CaptureFixture[str], rocm: Path, options: dict[str, str], words: str
+) -> None:
+    outcome = call(plugin, capfd, dest=rocm, **options)
+    assert outcome["failed"]
+    assert words in outcome["msg"]
+    assert "Traceback" not in outcome["msg"]
