@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from helpers import installed_versions, journal
 
 PACKAGES = ["rocm", "rocm-core", "rocblas", "rocminfo", "rocm-smi-lib", "rocm-hip-runtime"]
