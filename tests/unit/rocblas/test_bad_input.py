@@ -167,6 +167,12 @@ def test_flipped_bytes(patch: Runner, library: Path, package: Path, tmp_path: Pa
             patch(state="absent")
 
 
+def test_garbage_behind_the_archive(patch: Runner, library: Path, package: Path) -> None:
+    """The tar within is whole; only the decompressor's exit code tells."""
+    package.write_bytes(package.read_bytes() + b"garbage")
+    refused(patch, library, "zstd says it is damaged")
+
+
 def test_a_web_page_saved_as_package(patch: Runner, library: Path, tmp_path: Path) -> None:
     page = tmp_path / "rocblas-6.4.3-3-x86_64.pkg.tar.zst"
     page.write_text("<!DOCTYPE html><title>404</title>")

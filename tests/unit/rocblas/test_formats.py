@@ -97,6 +97,7 @@ def test_code_for_gfx906(data: bytes) -> None:
         (synthetic.bundle("gfx906")[:40], "cut off"),
         (synthetic.bundle("gfx906")[:1025], "truncated"),
         (b"\x7fELF" + bytes(60), "not an AMD GPU code object"),
+        (synthetic.code_object()[:200], "truncated"),
         (b"", "starts with nothing"),
         (ccob(synthetic.bundle("gfx908")), "gfx908"),
         (b"CCOB\x09\x00\x00\x00", "unknown version"),
@@ -166,6 +167,13 @@ def test_a_changed_tar_raises_nothing_but_our_error(at: int, value: int) -> None
         listed(bytes(data))
     except RocblasError as error:
         assert "x.tar" in str(error)
+
+
+def test_a_header_with_a_wrong_checksum() -> None:
+    data = bytearray(synthetic.tar_bytes({"one": b"1"}))
+    data[140] = ord("7") if data[140] != ord("7") else ord("6")  # another time, just as valid
+    with pytest.raises(RocblasError, match="wrong checksum"):
+        listed(bytes(data))
 
 
 def test_mtree_inherits_and_unescapes() -> None:
