@@ -12,7 +12,7 @@ import ansible.module_utils
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# `from ansible.module_utils.mi50...` in library/ resolves to module_utils/mi50, without a PYTHONPATH trick in the module.
+# `from ansible.module_utils.mi50...` in library/ resolves to module_utils/mi50, without a PYTHONPATH trick.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
 
