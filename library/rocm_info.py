@@ -195,7 +195,7 @@ def main() -> None:
     trees = (Path(params.pop(f"{name}_root")) for name in ("sysfs", "proc", "dev"))
 
     def run(command: list[str]) -> tuple[int, str]:
-        code, output, _ = module.run_command(command, environ_update={"LC_ALL": "C", "LANGUAGE": "C"})
+        code, output, dummy = module.run_command(command, environ_update={"LC_ALL": "C", "LANGUAGE": "C"})
         return code, output
 
     try:
