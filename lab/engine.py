@@ -17,6 +17,8 @@ from lab.settings import LABEL, LabError
 TOOLS = {
     "debootstrap": "debootstrap",
     "makepkg": "makepkg",
+    # makepkg looks its package manager up and stops with "unknown error" without it; Debian's package does not depend on it.
+    "pacman": "pacman-package-manager",
     "fakeroot": "fakeroot",
     "zstd": "zstd",
     "xz": "xz-utils",
