@@ -27,10 +27,10 @@ options:
     type: str
     required: true
   platforms:
-    description: Supported operating systems, rows of the stack.
+    description: Supported operating systems, rows of the stack. None means that any will do, as for removal.
     type: list
     elements: dict
-    required: true
+    default: []
   packages:
     description: ROCm packages that shall be installed.
     type: list
@@ -128,7 +128,7 @@ missing:
   description: What is yet to be installed or made, by kind.
   returned: always
   type: dict
-  sample: {apt_modules: [python3-debian], packages: [rocm], extra_packages: [], groups: [], users: [], memberships: []}
+  sample: {apt_modules: [python3-apt], packages: [rocm], extra_packages: [], groups: [], users: [], memberships: []}
 wrong_origin:
   description: Installed ROCm packages that come from no repository of O(uris).
   returned: always
@@ -178,7 +178,7 @@ def main() -> None:
         argument_spec={
             "version": {"type": "str", "required": True},
             "build": {"type": "str", "required": True},
-            "platforms": {"type": "list", "elements": "dict", "required": True},
+            "platforms": {"type": "list", "elements": "dict", "default": []},
             "packages": dict(names),
             "driver": {"type": "str", "choices": ["auto", "inbox", "dkms"], "default": "auto"},
             "driver_packages": dict(names),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MODE = 0o644
+
 
 @dataclass(frozen=True)
 class File:
@@ -16,7 +18,7 @@ class File:
 
     path: Path
     content: str | None
-    mode: int = 0o644
+    mode: int = MODE
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,25 @@ def plan(files: list[File]) -> list[Change]:
     return changes
 
 
+def write(path: Path, data: bytes, mode: int = MODE) -> None:
+    """Write one file by rename: never half of it, and its directory is made when missing."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
 def apply(changes: list[Change]) -> None:
-    """Write (each by rename, never half a file) or remove."""
+    """Write or remove."""
     for change in changes:
         file = change.file
         if file.content is None:
             file.path.unlink()
             continue
-        file.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.path.parent, prefix=f".{file.path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(file.content)
-            Path(temporary).chmod(file.mode)
-            Path(temporary).replace(file.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write(file.path, file.content.encode(), file.mode)

@@ -31,7 +31,7 @@ def _stanzas(path: Path, fields: tuple[str, ...]) -> Iterator[dict[str, str]]:
                     yield current
                 current = {}
             elif line.startswith(fields):
-                name, dummy, value = line.partition(":")
+                name, _colon, value = line.partition(":")
                 current[name] = value.strip()
     if current:
         yield current

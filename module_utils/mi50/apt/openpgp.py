@@ -66,7 +66,7 @@ def _crc24(data: bytes) -> int:
     crc = 0xB704CE
     for byte in data:
         crc ^= byte << 16
-        for dummy in range(8):
+        for _bit in range(8):
             crc <<= 1
             if crc & 0x1000000:
                 crc ^= 0x1864CFB
@@ -76,7 +76,7 @@ def _crc24(data: bytes) -> int:
 def _dearmor_block(body: bytes) -> bytes:
     text = body.replace(b"\r\n", b"\n")
     # Armor headers such as `Version:` end at the first empty line.
-    dummy, separator, rest = text.partition(b"\n\n")
+    _headers, separator, rest = text.partition(b"\n\n")
     payload = rest if separator and b":" in text.split(b"\n", 1)[0] else text
     lines = [line.strip() for line in payload.splitlines() if line.strip()]
     checksum = lines.pop() if lines and re.fullmatch(rb"=[A-Za-z0-9+/]{4}", lines[-1]) else b""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,12 +72,46 @@ def read_sources(text: str) -> list[Source]:
     return found
 
 
-def digest(paths: list[Path]) -> str:
+def render(source: Source, architectures: Sequence[str], keyring: Path) -> str:
+    """Text of a deb822 source file that trusts `keyring` and no other key."""
+    fields = {
+        "Types": "deb",
+        "URIs": source.uri,
+        "Suites": source.suite,
+        "Components": " ".join(source.components),
+        "Architectures": " ".join(architectures),
+        "Signed-By": str(keyring),
+    }
+    return "# Managed by mi50-aipc.\n" + "".join(f"{name}: {value}\n" for name, value in fields.items() if value)
+
+
+def digest(parts: Sequence[bytes]) -> str:
     """One value for the contents of the source file and its key: another value means that lists are stale."""
     total = hashlib.sha256()
-    for path in paths:
-        total.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
+    for part in parts:
+        total.update(hashlib.sha256(part).digest())
     return total.hexdigest()
+
+
+@contextmanager
+def candidate(
+    source: Source, architectures: Sequence[str], key: bytes, name: str, folder: Path
+) -> Iterator[tuple[Path, list[str]]]:
+    """A source file and its keyring outside apt's configuration, and apt-get's arguments to try them.
+
+    Nothing of the node's own configuration changes before the repository is proven, not even when the run is killed.
+    The lists that are fetched go where they belong, because their names follow from the address alone.
+    """
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="candidate-", dir=folder) as scratch:
+        # apt checks signatures as its own user, _apt.
+        Path(scratch).chmod(0o755)
+        path, keyring = Path(scratch) / name, Path(scratch) / "keyring.gpg"
+        keyring.write_bytes(key)
+        path.write_text(render(source, architectures, keyring))
+        keyring.chmod(0o644)
+        path.chmod(0o644)
+        yield path, ["update", "-q", "-o", f"Dir::Etc::sourcelist={path}", *OPTIONS]
 
 
 def why_refresh(

@@ -34,7 +34,7 @@ def os_release(roots: Roots) -> dict[str, str]:
     """id, version and codename; empty strings when unknown."""
     fields = {}
     for line in (_text(roots.root / "etc/os-release") or "").splitlines():
-        name, dummy, value = line.partition("=")
+        name, _equals, value = line.partition("=")
         fields[name] = value.strip().strip("\"'")
     return {
         "id": fields.get("ID", ""),
@@ -97,11 +97,11 @@ def groups_of(roots: Roots, users: list[str], groups: list[str]) -> dict[str, li
     members: dict[str, set[str]] = {}
     numbers: dict[str, str] = {}
     for line in (_text(roots.root / "etc/group") or "").splitlines():
-        name, dummy, number, names = [*line.split(":"), "", "", ""][:4]
+        name, _password, number, names = [*line.split(":"), "", "", ""][:4]
         members[name], numbers[name] = {item for item in names.split(",") if item}, number
     primary = {}
     for line in (_text(roots.root / "etc/passwd") or "").splitlines():
-        name, dummy, dummy, number = [*line.split(":"), "", "", ""][:4]
+        name, _password, _uid, number = [*line.split(":"), "", "", ""][:4]
         primary[name] = number
     return {
         user: [

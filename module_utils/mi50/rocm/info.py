@@ -12,8 +12,8 @@ from . import driver, host
 # Runs a command with LC_ALL=C; returns exit code and standard output.
 Runner = Callable[[list[str]], tuple[int, str]]
 
-# The distribution's packages that Ansible's own apt modules import on the node.
-APT_MODULES = ("python3-apt", "python3-debian")
+# The distribution's packages that Ansible's own apt module imports on the node.
+APT_MODULES = ("python3-apt",)
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,14 @@ def _wrong_origins(wanted: Wanted, names: list[str], runner: Runner) -> list[dic
 
 
 def collect(roots: host.Roots, wanted: Wanted, runner: Runner) -> dict[str, Any]:
-    """Gather and decide. Raises driver.PlatformError for an unsupported system or an impossible driver choice."""
+    """Gather and decide. Without `platforms` every system will do, as ROCm can be removed from any.
+
+    Raises driver.PlatformError for an unsupported system or an impossible driver choice.
+    """
     release = host.os_release(roots)
-    platform = driver.find_platform(release["id"], release["version"], wanted.platforms)
+    platform: Mapping[str, Any] = {**release, "kernels": []}
+    if wanted.platforms:
+        platform = driver.find_platform(release["id"], release["version"], wanted.platforms)
     packages = dpkg.read_status(roots.root)
     kernel = _kernel(roots, packages, runner)
     decision = driver.decide(wanted.driver, kernel, platform, wanted.driver_packages)

@@ -1,0 +1,288 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, mi50-aipc contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module apt_source; the logic is in module_utils/mi50/apt and module_utils/mi50/config_files.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: apt_source
+short_description: An apt repository with its pinned key, proven before it is configured
+version_added: "0.1.0"
+author:
+  - mi50-aipc contributors (@mi50-aipc)
+description:
+  - Keeps a deb822 source file, the keyring for its C(Signed-By) field and the small files that go with them.
+  - The key is checked against the pinned fingerprints; other keys in the same file are dropped. No gpg is needed.
+  - Then the repository's package lists are fetched through a source file and a keyring outside apt's configuration.
+    Only when that worked is anything written, so a node keeps what it had whatever goes wrong.
+  - A bad signature, a tampered or unreachable repository and a broken proxy end in one sentence that names the file,
+    the address and the way out.
+  - Without a difference and with fresh lists there is no network access at all. Fetched lists alone are no change.
+options:
+  path:
+    description: The deb822 source file. The modules of this project remove it with M(config_files).
+    type: path
+    required: true
+  uri:
+    description: Address of the repository.
+    type: str
+    required: true
+  suite:
+    description: Its suite.
+    type: str
+    required: true
+  components:
+    description: Its components.
+    type: list
+    elements: str
+    default: [main]
+  architectures:
+    description: Architectures to fetch.
+    type: list
+    elements: str
+    default: [amd64]
+  keyring:
+    description: The keyring file.
+    type: path
+    required: true
+  fingerprints:
+    description: Full fingerprints of the primary keys the keyring shall hold.
+    type: list
+    elements: str
+    required: true
+  key_url:
+    description: Where to fetch the key when it is needed. Proxy environment variables are honoured.
+    type: str
+  key_content:
+    description: The armored key itself.
+    type: str
+  files:
+    description: Files to write once the repository is proven, and before the source, such as its pin.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path. Missing directories are made with mode 0755.
+        type: path
+        required: true
+      content:
+        description: The whole text.
+        type: str
+        required: true
+  build:
+    description: Digits of the ROCm build, as in its apt versions; used to find packages installed from elsewhere.
+    type: str
+    required: true
+  cache_valid_time:
+    description: Seconds for which fetched lists are good.
+    type: int
+    default: 86400
+  stamp_dir:
+    description: Where the time and digest of the last refresh are kept, and candidates are tried.
+    type: path
+    default: /var/cache/mi50-aipc
+  timeout:
+    description: Seconds to wait for the key's server.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: full
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: debian
+seealso:
+  - module: ansible.builtin.deb822_repository
+"""
+
+EXAMPLES = r"""
+- name: Add ROCm's repository
+  apt_source:
+    path: /etc/apt/sources.list.d/mi50-rocm.sources
+    uri: https://repo.radeon.com/rocm/apt/6.4.3
+    suite: noble
+    keyring: /etc/apt/keyrings/rocm.gpg
+    fingerprints: ["CA8B B472 7A47 B4D0 9B4E E896 9386 B48A 1A69 3C5C"]
+    key_url: https://repo.radeon.com/rocm/rocm.gpg.key
+    build: "60403"
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Files that were (in check mode, would be) written.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/apt/keyrings/rocm.gpg]
+keys:
+  description: The keys of the keyring, with the day they expire.
+  returned: always
+  type: list
+  elements: str
+  sample: ["CA8B B472 7A47 B4D0 9B4E E896 9386 B48A 1A69 3C5C until 2029-01-01"]
+refreshed:
+  description: Whether the lists were fetched.
+  returned: always
+  type: bool
+  sample: true
+reason:
+  description: Why they were fetched (in check mode, would be); empty when they were good.
+  returned: always
+  type: str
+  sample: the source or its key changed
+foreign:
+  description: Installed packages that this source offers in O(build) but that came from elsewhere.
+  returned: always
+  type: list
+  elements: str
+  sample: [rocminfo]
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50 import config_files
+from ansible.module_utils.mi50.apt import dpkg, keyring, openpgp, sources
+from ansible.module_utils.urls import fetch_url
+
+ROOT = Path("/")
+HTTP_OK = 200
+
+
+def proxies() -> dict[str, str]:
+    """The proxy variables that are set."""
+    names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def fetch(module: AnsibleModule) -> tuple[bytes, str]:
+    """The offered key and where it came from; ends the module when it cannot be had."""
+    params = module.params
+    if params["key_content"]:
+        return params["key_content"].encode(), "the given key text"
+    response, info = fetch_url(module, params["key_url"], timeout=params["timeout"])
+    if info["status"] == HTTP_OK or (response is not None and params["key_url"].startswith("file:")):
+        return response.read(), params["key_url"]
+    through = f" (through the proxy {', '.join(sorted(set(proxies().values())))})" if proxies() else ""
+    return module.fail_json(
+        msg=f"cannot fetch the signing key {params['key_url']}{through}: {info['msg']}. Check the network, "
+        "mi50_http_proxy/mi50_https_proxy and mi50_url_radeon, or give a local copy of the key as rocm_apt_key_file; "
+        "its fingerprint is checked all the same."
+    )
+
+
+def prove(module: AnsibleModule, source: sources.Source, key: bytes) -> None:
+    """Fetch the lists through a candidate; ends the module with one sentence when apt refuses."""
+    params = module.params
+    path = Path(params["path"])
+    apt = module.get_bin_path("apt-get", True)
+    with sources.candidate(source, params["architectures"], key, path.name, Path(params["stamp_dir"])) as (
+        tried,
+        update,
+    ):
+        code, output, errors = module.run_command([apt, *update], environ_update={"LC_ALL": "C", "LANGUAGE": "C"})
+    if code != 0:
+        said = f"{output}\n{errors}".replace(str(tried), str(path))
+        error = sources.error(said, str(path), [source], proxies())
+        module.fail_json(msg=str(error), kind=error.kind)
+
+
+def options() -> dict[str, dict[str, object]]:
+    """The argument specification."""
+    file = {"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}}
+    return {
+        "path": {"type": "path", "required": True},
+        "uri": {"type": "str", "required": True},
+        "suite": {"type": "str", "required": True},
+        "components": {"type": "list", "elements": "str", "default": ["main"]},
+        "architectures": {"type": "list", "elements": "str", "default": ["amd64"]},
+        "keyring": {"type": "path", "required": True, "no_log": False},
+        "fingerprints": {"type": "list", "elements": "str", "required": True, "no_log": False},
+        "key_url": {"type": "str", "no_log": False},
+        "key_content": {"type": "str", "no_log": False},
+        "files": {"type": "list", "elements": "dict", "default": [], "options": file},
+        "build": {"type": "str", "required": True},
+        "cache_valid_time": {"type": "int", "default": 86400},
+        "stamp_dir": {"type": "path", "default": "/var/cache/mi50-aipc"},
+        "timeout": {"type": "int", "default": 30},
+    }
+
+
+def trusted(module: AnsibleModule, path: Path) -> tuple[keyring.Plan, bytes]:
+    """What the keyring shall hold, compared and in full; ends the module for a wrong key."""
+    installed = path.read_bytes() if path.is_file() else None
+    try:
+        wanted = [openpgp.normalise_fingerprint(value) for value in module.params["fingerprints"]]
+        plan = keyring.plan(installed, wanted, lambda: fetch(module), time.time())
+    except (ValueError, keyring.KeyringError) as error:
+        module.fail_json(msg=str(error))
+    for warning in plan.warnings:
+        module.warn(warning)
+    return plan, plan.data if plan.data is not None else installed or b""
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=options(),
+        mutually_exclusive=[("key_url", "key_content")],
+        required_one_of=[("key_url", "key_content")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    path, ring = Path(params["path"]), Path(params["keyring"])
+    source = sources.Source(params["uri"], params["suite"], tuple(params["components"]))
+    key_plan, key = trusted(module, ring)
+    # Whatever its content, apt's own user must be able to read it.
+    new_key = key_plan.data is not None or ring.stat().st_mode & 0o777 != config_files.MODE
+    text = sources.render(source, params["architectures"], ring)
+    # The source comes last: a killed run leaves none without its key and pin.
+    files = [config_files.File(Path(item["path"]), item["content"]) for item in params["files"]]
+    changes = config_files.plan([*files, config_files.File(path, text)])
+    stamp = Path(params["stamp_dir"]) / f"{path.stem}.refreshed.json"
+    value = sources.digest([text.encode(), key])
+    reason = sources.why_refresh(
+        stamp, value, [source], root=ROOT, valid_seconds=params["cache_valid_time"], now=time.time()
+    )
+    # A source that somebody edited is put back the same way as a new one.
+    if reason is None and any(change.file.path == path for change in changes):
+        reason = "the source or its key changed"
+    refreshed = bool(reason) and not module.check_mode
+    try:
+        if refreshed:
+            prove(module, source, key)
+        if not module.check_mode:
+            if new_key:
+                config_files.write(ring, key)
+            config_files.apply(changes)
+        if refreshed:
+            stamp.write_text(json.dumps({"digest": value, "refreshed": time.time()}) + "\n")
+    except OSError as error:
+        module.fail_json(msg=f"cannot write {error.filename}: {error.strerror}")
+    offered = dpkg.offered(ROOT / sources.LISTS, source.list_prefix)
+    before, after = ("".join(f"{line}\n" for line in lines) for lines in (key_plan.before, key_plan.after))
+    key_diff = [{"before_header": str(ring), "after_header": str(ring), "before": before, "after": after}]
+    module.exit_json(
+        changed=new_key or bool(changes),
+        changed_paths=[*([str(ring)] if new_key else []), *(str(change.file.path) for change in changes)],
+        keys=list(key_plan.after),
+        refreshed=refreshed,
+        reason=reason or "",
+        foreign=dpkg.foreign(dpkg.read_status(ROOT), offered, params["build"]),
+        diff=(key_diff if new_key else []) + [change.diff() for change in changes],
+    )
+
+
+if __name__ == "__main__":
+    main()
