@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin: the inventory layer of the preflight. Runs on the controller, opens no connection.
 
-Arguments: none. Returns `checks` (see library/preflight_host.py) and `ready` (the host layer can be run).
+Documented in library/preflight_inventory.yml.
 """
 
 from __future__ import annotations

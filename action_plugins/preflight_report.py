@@ -3,10 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin: merge the layers of the preflight into one report, write it on the controller, show it, judge.
 
-Arguments: `checks` (list of lists or of checks), `dir` (folder on the controller), `fail` (default true).
-Returns the report (`ok`, `host`, `checks`, `failures`) and `path`. Fails with one message (and without `checks`) when
-a check failed.
-Writes in check mode as well: the report describes the host and is not a change to it.
+Documented in library/preflight_report.yml.
 """
 
 from __future__ import annotations
@@ -62,7 +59,9 @@ class ActionModule(ActionBase):
     def _show(self, report: dict[str, Any]) -> None:
         # One call: lines of hosts that report at the same moment must not mix.
         worst = next((s for s in (FAIL, WARN) if any(c["status"] == s for c in report["checks"])), None)
-        Display().display("\n".join(table(report)), color=_COLORS.get(worst, "green") if worst else "green")
+        display = Display()
+        lines = table(report, full=display.verbosity > 0)
+        display.display("\n".join(lines), color=_COLORS[worst] if worst else "green")
 
 
 def _flatten(checks: object) -> list[dict[str, str]]:

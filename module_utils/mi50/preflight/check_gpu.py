@@ -44,7 +44,14 @@ def check_count(host: HostState, policy: Policy) -> Check:
         "A card is missing (riser, power, slot, firmware: see `lspci -nn -d 1002:` and the kernel log), "
         "or mi50_expected_gpus is wrong for this host"
     )
-    return Check("gpu.count", title, FAIL, found, str(policy.expected_gpus), remedy)
+    return Check(
+        "gpu.count",
+        title,
+        FAIL,
+        f"{found}, and mi50_expected_gpus is {policy.expected_gpus}",
+        str(policy.expected_gpus),
+        remedy,
+    )
 
 
 def check_bound(host: HostState, _policy: Policy) -> Check:

@@ -49,12 +49,14 @@ def check_release(host: HostState, policy: Policy) -> Check:
     title, expected = "Operating system", f"one of {supported}"
     if platform_of(host, policy):
         return Check("os.release", title, OK, found, expected)
+    # The name that people read, and the two words that were compared: a derivative differs in these alone.
+    found = f"{found} ({host.os_id} {host.os_version})" if host.os_id else found
     for entry in policy.refused:
         if entry["id"] == host.os_id and _version_matches(host.os_version, entry["version"]):
             remedy = f"{entry['reason']}. Install {supported}, or choose another stack with mi50_stack"
             return Check("os.release", title, FAIL, f"{found}, refused by {policy.stack}", expected, remedy)
     remedy = f"{policy.stack} has no packages for this release. Install one of {supported}"
-    return Check("os.release", title, FAIL, found, expected, remedy)
+    return Check("os.release", title, FAIL, f"{found}, unknown to {policy.stack}", expected, remedy)
 
 
 def _version_matches(version: str, rule: str) -> bool:
@@ -101,7 +103,7 @@ def check_amdgpu(host: HostState, _policy: Policy) -> Check:
     title, expected = "amdgpu module", "not blacklisted, no nomodeset"
     obstacles = list(host.amdgpu_blacklist)
     for word in host.cmdline.split():
-        name, _, value = word.partition("=")
+        name, _equals, value = word.partition("=")
         if word == "nomodeset" or (name in ("modprobe.blacklist", "module_blacklist") and "amdgpu" in value.split(",")):
             obstacles.append(f"kernel command line: {word}")
     state = "loaded" if host.amdgpu_loaded else "not loaded"
@@ -149,11 +151,8 @@ def check_disk(host: HostState, policy: Policy) -> Check:
         if free[device] < need * GIB:
             full.append(f"{where}: {free[device] / GIB:.1f} of {need:g} GiB")
     if full:
-        remedy = (
-            f"Not enough on {'; '.join(full)}. Free or add space; where less is enough for what you "
-            "install, lower it in preflight_min_free_gib"
-        )
-        return Check("disk.space", title, FAIL, "; ".join(seen), "; ".join(wanted), remedy)
+        remedy = "Free or add space; where less is enough for what you install, lower it in preflight_min_free_gib"
+        return Check("disk.space", title, FAIL, f"not enough on {'; '.join(full)}", "; ".join(wanted), remedy)
     return Check("disk.space", title, OK, "; ".join(seen), "; ".join(wanted))
 
 

@@ -17,11 +17,12 @@ def summary(report: dict[str, Any]) -> str:
     return ", ".join(f"{statuses.count(status)} {status}" for status in order if status in statuses)
 
 
-def table(report: dict[str, Any]) -> list[str]:
-    """Return the lines of the report: a line a check, the remedy below those that need one."""
-    width = max((len(check["id"]) for check in report["checks"]), default=0)
+def table(report: dict[str, Any], *, full: bool = False) -> list[str]:
+    """Return the counts and a line for each check that failed or warns, its remedy below; `full`: for every check."""
+    checks = [check for check in report["checks"] if full or check["status"] in (WARN, FAIL)]
+    width = max((len(check["id"]) for check in checks), default=0)
     lines = [f"preflight {report['host']}: {summary(report)}"]
-    for check in report["checks"]:
+    for check in checks:
         status = check["status"]
         lines.append(f"  {_LABEL[status]:4}  {check['id']:{width}}  {check['found']}")
         if status in (WARN, FAIL):
@@ -32,11 +33,15 @@ def table(report: dict[str, Any]) -> list[str]:
 
 
 def failure_message(report: dict[str, Any], path: str) -> str:
-    """Return the one message a failed preflight ends with."""
+    """Return the message a failed preflight ends with.
+
+    Short, because Ansible prints it twice; what each check found is in it, because with many hosts the tables with the
+    remedies stand far above.
+    """
     failed = [check for check in report["checks"] if check["status"] == FAIL]
-    lines = [f"preflight: {len(failed)} of {len(report['checks'])} checks failed on {report['host']}"]
-    lines += [f"{check['id']}: {check['found']} -> {check['remedy']}" for check in failed]
-    lines.append(f"report: {path}")
+    total = len(report["checks"])
+    lines = [f"preflight: {len(failed)} of {total} checks failed on {report['host']} (table above; report {path})"]
+    lines += [f"{check['id']}: {check['found']}" for check in failed]
     if "gpu.present" in report["failures"]:
         lines.append(NO_CARD_POINTER)
     return "\n".join(lines)
