@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +28,13 @@ def load_plugin(kind: str, name: str) -> ModuleType:
     sys.modules[qualified] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def _own_opener() -> Iterator[None]:
+    """Undo what ansible's open_url leaves behind: it makes its opener, with the proxies of that moment, the process's."""
+    yield
+    urllib.request.install_opener(None)  # type: ignore[arg-type]  # None is what urllib itself starts with
 
 
 @pytest.fixture

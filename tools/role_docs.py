@@ -157,7 +157,8 @@ def modules_table(root: Path) -> str:
     lines = ["| module | does | state |", "|---|---|---|"]
     for path in sorted(path for pattern in ("*.py", "*.yml") for path in (root / "library").glob(pattern)):
         documentation = plugin_documentation(path)
-        changes = "reads only" if path.stem.endswith("_info") else "check mode, diff"
+        diff = documentation.get("attributes", {}).get("diff_mode", {}).get("support")
+        changes = "reads only" if diff == "none" else "check mode, diff"
         lines.append(f"| `{path.stem}` | {prose(documentation['short_description'])} | {changes} |")
     return "\n".join(lines) + "\n"
 

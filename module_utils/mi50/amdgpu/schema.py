@@ -38,40 +38,41 @@ class RasCount(TypedDict):
     uncorrectable: int | None
 
 
-# `class` is a keyword: the one key that the class syntax below cannot spell.
-_PciClass = TypedDict("_PciClass", {"class": str})
-
-
-class GpuInfo(_PciClass):
-    """One AMD GPU."""
-
-    pci_address: str
-    vendor_id: str
-    device_id: str
-    revision: str | None
-    subsystem: Subsystem
-    driver: str | None
-    is_integrated: bool
-    gfx_target: str | None
-    gfx_target_source: str | None  # "kfd" or "device-id"
-    compute_units: int | None
-    kfd_node: int | None
-    render_node: str | None
-    card: str | None
-    hwmon: str | None
-    vram_total: int | None
-    vram_visible: int | None
-    bar_size: int | None
-    bar_ok: bool | None
-    vbios: str | None
-    unique_id: str | None
-    numa_node: int | None
-    link: Link
-    power_cap: PowerCap
-    ras: dict[str, RasCount] | None
-    product: str
-    product_note: str | None
-    problems: list[str]
+# One AMD GPU. Not in class syntax, which cannot spell the key `class`; the types are text because Python 3.9, which
+# nodes may have, does not know `X | None` at run time.
+GpuInfo = TypedDict(
+    "GpuInfo",
+    {
+        "class": str,
+        "pci_address": str,
+        "vendor_id": str,
+        "device_id": str,
+        "revision": "str | None",
+        "subsystem": Subsystem,
+        "driver": "str | None",
+        "is_integrated": bool,
+        "gfx_target": "str | None",
+        "gfx_target_source": "str | None",  # "kfd" or "device-id"
+        "compute_units": "int | None",
+        "kfd_node": "int | None",
+        "render_node": "str | None",
+        "card": "str | None",
+        "hwmon": "str | None",
+        "vram_total": "int | None",
+        "vram_visible": "int | None",
+        "bar_size": "int | None",
+        "bar_ok": "bool | None",
+        "vbios": "str | None",
+        "unique_id": "str | None",
+        "numa_node": "int | None",
+        "link": Link,
+        "power_cap": PowerCap,
+        "ras": "dict[str, RasCount] | None",
+        "product": str,
+        "product_note": "str | None",
+        "problems": list[str],
+    },
+)
 
 
 class ModuleInfo(TypedDict):

@@ -136,6 +136,7 @@ def test_a_role_without_specification(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_modules_table(tmp_path: Path) -> None:
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "card_info.py").write_text(
-        'DOCUMENTATION = r"""\nmodule: card_info\nshort_description: Reads V(sysfs)\n"""\nimport no_such_module\n'
+        'DOCUMENTATION = r"""\nmodule: card_info\nshort_description: Reads V(sysfs)\n'
+        'attributes: {diff_mode: {support: none}}\n"""\nimport no_such_module\n'
     )
     assert role_docs.modules_table(tmp_path).splitlines()[2] == "| `card_info` | Reads `sysfs` | reads only |"
