@@ -11,8 +11,10 @@ module: preflight_host
 short_description: Compare a host with what a stack asks of it
 version_added: "0.1.0"
 description:
-  - Looks at the operating system, kernel, package database, disks, clock, cards and upstream hosts in one call, and
-    compares them with the stack.
+  - Looks at the operating system, kernel, package database, disks, clock, cards, upstream hosts and the apt repository
+    in one call, and compares them with the stack.
+  - The repository's key, signature and package lists are fetched into a private temporary directory and verified there;
+    a host whose apt has verified them already is not asked.
   - Changes nothing and does not fail for what it finds; M(preflight_report) turns the checks into a verdict.
 options:
   stack:
@@ -36,6 +38,14 @@ options:
     type: list
     elements: str
     default: []
+  key_fingerprint:
+    description: Fingerprint the key of the apt repository must have. Empty means the stack's own.
+    type: str
+    default: ""
+  key_content:
+    description: The armored key of the apt repository. Empty means that it is fetched from the stack's address.
+    type: str
+    default: ""
   http_proxy:
     description: Proxy for http. Empty means none.
     type: str
@@ -139,8 +149,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50.preflight.collect import Options, collect
 from ansible.module_utils.mi50.preflight.evaluate import evaluate
-from ansible.module_utils.mi50.preflight.model import Policy, Target
-from ansible.module_utils.mi50.preflight.targets import targets_for
+from ansible.module_utils.mi50.preflight.model import Policy, RepositoryTarget, Target
+from ansible.module_utils.mi50.preflight.targets import repository_for, targets_for
 
 
 def main() -> None:
@@ -152,6 +162,8 @@ def main() -> None:
             "expected_gpus": {"type": "int"},
             "min_free_gib": {"type": "dict", "default": {}},
             "bases": {"type": "list", "elements": "str", "default": []},
+            "key_fingerprint": {"type": "str", "default": "", "no_log": False},
+            "key_content": {"type": "str", "default": "", "no_log": False},
             "http_proxy": {"type": "str", "default": ""},
             "https_proxy": {"type": "str", "default": ""},
             "no_proxy": {"type": "str", "default": ""},
@@ -178,6 +190,9 @@ def main() -> None:
     def targets(os_id: str, os_version: str) -> list[Target]:
         return targets_for(stack, given["bases"], os_id, os_version)
 
+    def repository(os_id: str, os_version: str) -> RepositoryTarget | None:
+        return repository_for(stack, os_id, os_version, given["key_fingerprint"], given["key_content"])
+
     options = Options(
         root=Path(given["root"]),
         sysfs_root=Path(given["sysfs_root"]),
@@ -199,7 +214,7 @@ def main() -> None:
         expected_gpus=given["expected_gpus"],
         check_mode=module.check_mode,
     )
-    checks = evaluate(collect(options, targets, run), policy)
+    checks = evaluate(collect(options, targets, run, repository), policy)
     module.exit_json(changed=False, checks=[check.as_dict() for check in checks])
 
 

@@ -134,8 +134,7 @@ def test_repository_signed_by_a_stranger(lab: Lab) -> None:
     shutil.rmtree(root / "dists")
     apt.publish(lab.settings, root, suite="jammy", origin="repo.radeon.com", key="stranger", release="6.4.3")
     address = f"mi50_url_radeon={lab.url}/variants/stranger/radeon"
-    signer = keys.fingerprint(lab.settings, "stranger")[:4]
-    refused(lab, "-e", address, says=("repository.lists", "variants/stranger", "signed by the key", signer))
+    refused(lab, "-e", address, says=("repository.lists", "variants/stranger", "not by the pinned one"))
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..amdgpu.inventory import collect as collect_gpus
-from .model import Disk, HostState, Target
+from .model import Disk, HostState, RepositoryTarget, Target
 from .network import TIMEOUT_S, probe_all
 from .proxy import ProxySettings, find_apt_file, parse_apt_dump, read_environment_file
+from .repository import look
 
 # Runs a command given as a list; returns (return code, standard output). A missing program is (127, "").
 Runner = Callable[[list[str]], tuple[int, str]]
@@ -48,12 +49,22 @@ class Options:
     timeout: float = TIMEOUT_S
 
 
-def collect(options: Options, targets: Callable[[str, str], list[Target]], run: Runner) -> HostState:
-    """Return the state of the host. `targets` gives the addresses to probe for an os-release ID and VERSION_ID."""
+def collect(
+    options: Options,
+    targets: Callable[[str, str], list[Target]],
+    run: Runner,
+    repository: Callable[[str, str], RepositoryTarget | None] | None = None,
+) -> HostState:
+    """Return the state of the host.
+
+    `targets` gives the addresses to probe for an os-release ID and VERSION_ID, `repository` the apt repository used.
+    """
     release = read_os_release(options.root)
     os_id, os_version = release.get("ID", ""), release.get("VERSION_ID", "")
     inventory: Any = collect_gpus(options.sysfs_root, options.proc_root, options.dev_root)
     broken, interrupted = read_dpkg(options.root)
+    proxies = read_proxies(options, run)
+    probes = tuple(probe_all(targets(os_id, os_version), proxies, options.timeout))
     offset = None if options.controller_time is None else time.time() - options.controller_time
     return HostState(
         os_id=os_id,
@@ -75,7 +86,8 @@ def collect(options: Options, targets: Callable[[str, str], list[Target]], run: 
         fan_daemons=read_fan_daemons(run),
         python_apt=(options.root / "usr/lib/python3/dist-packages/apt/__init__.py").is_file(),
         clock_offset=offset,
-        probes=tuple(probe_all(targets(os_id, os_version), read_proxies(options, run), options.timeout)),
+        probes=probes,
+        repository=look(repository(os_id, os_version), probes, proxies, options.root, run) if repository else None,
     )
 
 
@@ -90,7 +102,7 @@ def read_os_release(root: Path) -> dict[str, str]:
     """Return the assignments of os-release; empty when there is none."""
     text = _text(root / "etc/os-release") or _text(root / "usr/lib/os-release") or ""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return {key.strip(): value.strip().strip("\"'") for key, _equals, value in pairs}
 
 
 def read_dpkg(root: Path) -> tuple[dict[str, str], bool]:

@@ -66,6 +66,37 @@ class Target:
 
 
 @dataclass(frozen=True)
+class RepositoryTarget:
+    """The apt repository a stack uses on one release. `key_content` is a key handed over in place of `key_url`."""
+
+    base: str
+    url: str
+    suite: str
+    components: tuple[str, ...]
+    origin: str
+    fingerprint: str
+    key_url: str
+    key_content: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one step with the apt repository. `kind` is `ok`, `skip` or a failure (check_repository.py)."""
+
+    kind: str
+    found: str
+    expected: str = ""
+
+
+@dataclass(frozen=True)
+class RepositoryState:
+    """The signing key and the signed package lists of the stack's repository, as the node gets them."""
+
+    key: Finding
+    lists: Finding
+
+
+@dataclass(frozen=True)
 class HostState:
     """Everything collected on a host. None means: could not be read, and the checks say so."""
 
@@ -89,6 +120,7 @@ class HostState:
     python_apt: bool = True
     clock_offset: float | None = None
     probes: tuple[Probe, ...] = ()
+    repository: RepositoryState | None = None
 
 
 @dataclass(frozen=True)

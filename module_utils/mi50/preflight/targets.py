@@ -1,10 +1,10 @@
-"""Which address stands for each upstream host: a file the roles will really fetch."""
+"""Which address stands for each upstream host, a file the roles will really fetch, and which apt repository is used."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .model import Target
+from .model import RepositoryTarget, Target
 
 
 def targets_for(stack: dict[str, Any], bases: list[str], os_id: str, os_version: str) -> list[Target]:
@@ -33,3 +33,27 @@ def _target(stack: dict[str, Any], base: str, os_id: str, os_version: str) -> Ta
         if artifact["base"] == base and artifact["url"]:
             return Target(base, artifact["url"] + ("/" if artifact["kind"] == "wheel-index" else ""))
     return Target(base, None)
+
+
+def repository_for(
+    stack: dict[str, Any], os_id: str, os_version: str, fingerprint: str = "", key_content: str = ""
+) -> RepositoryTarget | None:
+    """Return the apt repository of `stack` (resolved) for a release, None when the stack has no suite for it.
+
+    `fingerprint` and `key_content` replace what the stack pins; empty means the stack's own.
+    """
+    rocm = stack["rocm"]
+    userspace = rocm["apt"]["userspace"]
+    for platform in rocm["platforms"]:
+        if (platform["id"], platform["version"]) == (os_id, os_version):
+            return RepositoryTarget(
+                base=userspace["base"],
+                url=(userspace["url"] or "").rstrip("/"),
+                suite=platform["suite"],
+                components=tuple(userspace["components"]),
+                origin=rocm["pin"]["origin"],
+                fingerprint=fingerprint or rocm["key"]["fingerprint"],
+                key_url=rocm["key"]["url"] or "",
+                key_content=key_content,
+            )
+    return None

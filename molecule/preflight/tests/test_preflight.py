@@ -29,6 +29,8 @@ def test_good_node_passes(host: Any) -> None:
     assert status(found)["gpu.count"] == "ok"
     assert status(found)["network.mi50_url_radeon"] == "ok"
     assert status(found)["network.mi50_url_arch_archive"] == "ok"
+    assert status(found)["repository.key"] == "ok"
+    assert status(found)["repository.lists"] == "ok"
 
 
 def test_wrong_settings_are_all_named(host: Any) -> None:
@@ -50,3 +52,4 @@ def test_inventory_layer_alone(host: Any) -> None:
 def test_node_is_untouched(host: Any) -> None:
     assert not host.file("/var/cache/mi50-aipc").exists
     assert not host.file("/opt/rocm").exists
+    assert host.run("ls -d /tmp/mi50-preflight-*").rc != 0

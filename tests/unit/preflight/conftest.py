@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.preflight.model import Disk, HostState, Policy, Probe
+from mi50.preflight.model import Disk, Finding, HostState, Policy, Probe, RepositoryState
 from mi50.stack.api import get_stack
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -51,6 +51,7 @@ def good_host() -> HostState:
         fan_daemons=(),
         clock_offset=0.5,
         probes=(Probe("mi50_url_radeon", "https://m/x", "ok"),),
+        repository=RepositoryState(Finding("ok", "the pinned key"), Finding("ok", "signed by it")),
     )
 
 

@@ -120,7 +120,7 @@ CASES: list[Case] = [
     ("clock a day off", {"clock_offset": 86400.0}, {}, "time.clock", FAIL, ["ahead"]),
     ("no gfx906", {"gpus": (), "gfx906": ()}, {}, "gpu.present", FAIL, ["no AMD GPU", "script/lab"]),
     ("another AMD card", {"gpus": (IGPU,), "gfx906": ()}, {}, "gpu.present", FAIL, ["0000:0a:00.0", "0x164e"]),
-    ("one of two", {}, {"expected_gpus": 2}, "gpu.count", FAIL, ["riser", "mi50_expected_gpus"]),
+    ("one of two", {}, {"expected_gpus": 2}, "gpu.count", FAIL, ["1, and mi50_expected_gpus is 2", "riser"]),
     ("one too many", {}, {"expected_gpus": 0}, "gpu.count", FAIL, []),
     ("no expectation", {}, {"expected_gpus": None}, "gpu.count", SKIP, []),
     ("16 GB BAR", {"gpus": (gpu(vram_visible=16 * GIB),)}, {}, "gpu.bar", WARN, ["16 of 32 GiB", "Above 4G", "Vulkan"]),
@@ -197,6 +197,7 @@ def test_probes(good_host: HostState, policy: Policy, probe: Probe, status: str,
 def test_every_id_is_documented(good_host: HostState, policy: Policy) -> None:
     page = (ROOT / "docs/troubleshooting.md").read_text()
     ids = {c.id for c in evaluate(replace(good_host, probes=()), policy)}
+    assert {"repository.key", "repository.lists"} <= ids
     ids |= set(
         re.findall(r'"((?:inventory|stack)\.[a-z]+)"', (ROOT / "module_utils/mi50/preflight/inventory.py").read_text())
     )

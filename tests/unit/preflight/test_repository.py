@@ -1,0 +1,459 @@
+"""The repository as a node meets it: real keys, real signatures, a real server; one thing broken at a time."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mi50.apt.openpgp import format_fingerprint
+from mi50.preflight import download as downloading
+from mi50.preflight.check_repository import REMEDIES, check_repository
+from mi50.preflight.model import FAIL, OK, SKIP, Check, Probe, RepositoryTarget
+from mi50.preflight.proxy import ProxySettings
+from mi50.preflight.repository import SOURCE, look
+from mi50.preflight.targets import repository_for
+
+from .conftest import ROOT
+
+DAY = 86400
+BASE = "mi50_url_radeon"
+ANSWERS = (Probe(BASE, "http://m/x", "ok"),)
+
+
+class Gpg:
+    """A GnuPG home with one ed25519 key a name; its path is short, because gpg's sockets live in it."""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        self.names: dict[str, str] = {}
+
+    def run(self, *args: str, data: bytes = b"") -> bytes:
+        base = ["gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback"]
+        return subprocess.run([*base, "--passphrase", "", *args], check=True, input=data, capture_output=True).stdout
+
+    def make(self, name: str, expires: str = "never", *options: str) -> None:
+        self.run(*options, "--quick-generate-key", f"{name}@t.invalid", "ed25519", "sign,cert", expires)
+        listing = self.run("--with-colons", "--list-keys", f"{name}@t.invalid").decode()
+        self.names[name] = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
+
+    def export(self, *names: str) -> bytes:
+        return self.run("--armor", "--export", *(self.names[name] for name in names))
+
+    def clearsign(self, text: str, name: str, *options: str) -> bytes:
+        return self.run(*options, "--local-user", self.names[name], "--clear-sign", data=text.encode())
+
+
+@pytest.fixture(scope="session")
+def gpg() -> Iterator[Gpg]:
+    assert shutil.which("gpg"), "these tests need gpg (script/test installs gnupg)"
+    home = tempfile.mkdtemp(prefix="mi50gpg-")
+    made = Gpg(home)
+    made.make("vendor", "never", "--faked-system-time", "20240101T000000")
+    made.make("stranger")
+    made.make("old", "1d", "--faked-system-time", "20200101T000000")
+    try:
+        yield made
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@dataclass
+class Mirror:
+    """A served folder with a key and one signed suite."""
+
+    root: Path
+    gpg: Gpg
+    url: str = ""
+    seen: list[str] = field(default_factory=list)
+
+    def sign(self, name: str = "vendor", *options: str, forms: tuple[str, ...] = (".xz", ""), **changes: str) -> None:
+        """Write the suite anew; `changes` are fields of the Release file, an empty value drops one."""
+        dist = self.root / "apt/dists/noble"
+        folder = dist / "main/binary-amd64"
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = b"Package: rocm\nVersion: 6.4.3\n"
+        for form, data in (("", plain), (".xz", lzma.compress(plain)), (".gz", b"gz" + plain)):
+            (folder / f"Packages{form}").write_bytes(data)
+        fields = {"Origin": "repo.radeon.com", "Suite": "noble", "Date": formatdate(usegmt=True), **changes}
+        lines = [f"{key}: {value}" for key, value in fields.items() if value] + ["SHA256:"]
+        for path in [folder / f"Packages{form}" for form in forms]:
+            data = path.read_bytes()
+            lines.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {path.relative_to(dist)}")
+        text = "\n".join(lines) + "\n"
+        (dist / "InRelease").write_bytes(self.gpg.clearsign(text, name, *options))
+
+    def key(self, *names: str) -> None:
+        (self.root / "rocm.gpg.key").write_bytes(self.gpg.export(*names))
+
+    def edit(self, path: str, old: bytes, new: bytes) -> None:
+        target = self.root / "apt/dists/noble" / path
+        data = target.read_bytes()
+        assert old in data
+        target.write_bytes(data.replace(old, new))
+
+    def target(self, **changes: Any) -> RepositoryTarget:
+        base = RepositoryTarget(
+            base=BASE,
+            url=f"{self.url}/apt",
+            suite="noble",
+            components=("main",),
+            origin="repo.radeon.com",
+            fingerprint=self.gpg.names["vendor"],
+            key_url=f"{self.url}/rocm.gpg.key",
+        )
+        return replace(base, **changes)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, gpg: Gpg) -> Iterator[Mirror]:
+    made = Mirror(tmp_path / "mirror", gpg)
+    made.root.mkdir()
+    made.key("vendor")
+    made.sign()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.seen.append(self.path)
+            self.path = self.path.replace("http://radeon.invalid", "")  # asked as a proxy
+            super().do_GET()
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(made.root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
+        made.url = f"http://127.0.0.1:{listening.server_port}"
+        yield made
+        listening.shutdown()
+
+
+def run(command: list[str]) -> tuple[int, str]:
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node's temporary directory; what is left in it is litter."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+Ask = Callable[..., dict[str, Check]]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, scratch: Path) -> Iterator[Ask]:
+    def asked(
+        target: RepositoryTarget | None, probes: tuple[Probe, ...] = ANSWERS, proxies: ProxySettings | None = None
+    ) -> dict[str, Check]:
+        state = look(target, probes, proxies or ProxySettings(), tmp_path / "node", run)
+        return {check.id.rpartition(".")[2]: check for check in check_repository(state)}
+
+    yield asked
+    assert list(scratch.iterdir()) == [], "left on the node"
+    assert not (tmp_path / "node").exists() or {p.name for p in (tmp_path / "node").iterdir()} <= {"etc", "var"}
+
+
+def statuses(found: dict[str, Check]) -> tuple[str, str]:
+    return found["key"].status, found["lists"].status
+
+
+def test_good_repository(mirror: Mirror, ask: Ask) -> None:
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, OK)
+    assert format_fingerprint(mirror.gpg.names["vendor"]) in found["key"].found
+    assert f"{mirror.url}/apt/dists/noble/InRelease" in found["lists"].found
+    assert mirror.seen == [
+        "/rocm.gpg.key",
+        "/apt/dists/noble/InRelease",
+        "/apt/dists/noble/main/binary-amd64/Packages.xz",
+    ]
+
+
+def test_wrong_fingerprint_names_both_and_stops(mirror: Mirror, ask: Ask) -> None:
+    stranger = mirror.gpg.names["stranger"]
+    found = ask(mirror.target(fingerprint=stranger))
+    assert statuses(found) == (FAIL, SKIP)
+    for words in (format_fingerprint(stranger), format_fingerprint(mirror.gpg.names["vendor"]), mirror.url):
+        assert words in found["key"].found
+    assert "rocm_apt_key_fingerprint" in found["key"].remedy
+    assert mirror.seen == ["/rocm.gpg.key"]
+
+
+def test_only_the_pinned_key_of_a_file_counts(mirror: Mirror, ask: Ask) -> None:
+    mirror.key("vendor", "stranger")
+    assert statuses(ask(mirror.target())) == (OK, OK)
+    mirror.sign("stranger")
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert format_fingerprint(mirror.gpg.names["stranger"]) in found["lists"].found
+    assert "not by the pinned one" in found["lists"].found
+
+
+def test_packages_altered_after_signing(mirror: Mirror, ask: Ask) -> None:
+    path = mirror.root / "apt/dists/noble/main/binary-amd64/Packages.xz"
+    data = path.read_bytes()
+    wanted = hashlib.sha256(data).hexdigest()
+    for broken in (data + b"\n", data[:-1] + b"x"):
+        path.write_bytes(broken)
+        found = ask(mirror.target())
+        assert statuses(found) == (OK, FAIL)
+        for words in (f"{mirror.url}/apt/dists/noble/main", wanted, hashlib.sha256(broken).hexdigest(), "expected"):
+            assert words in found["lists"].found
+
+
+def test_weaker_forms_are_used_when_the_strongest_is_absent(mirror: Mirror, ask: Ask) -> None:
+    folder = mirror.root / "apt/dists/noble/main/binary-amd64"
+    (folder / "Packages.xz").unlink()
+    assert statuses(ask(mirror.target())) == (OK, OK)
+    (folder / "Packages").write_bytes(b"changed")
+    assert statuses(ask(mirror.target())) == (OK, FAIL)
+    (folder / "Packages").unlink()
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert "Packages.xz: HTTP 404" in found["lists"].found
+    mirror.sign(forms=(".gz",))
+    assert statuses(ask(mirror.target())) == (OK, OK)
+
+
+def test_component_that_is_not_listed(mirror: Mirror, ask: Ask) -> None:
+    found = ask(mirror.target(components=("main", "proprietary")))
+    assert statuses(found) == (OK, FAIL)
+    assert "proprietary/binary-amd64/Packages" in found["lists"].found
+
+
+def test_inrelease_altered_after_signing(mirror: Mirror, ask: Ask) -> None:
+    mirror.edit("InRelease", b"Suite: noble", b"Suite: Noble")
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert "changed after it was signed" in found["lists"].found
+
+
+def test_text_around_the_signed_part_does_not_count(mirror: Mirror, ask: Ask) -> None:
+    mirror.sign(Origin="elsewhere")
+    path = mirror.root / "apt/dists/noble/InRelease"
+    path.write_bytes(b"Origin: repo.radeon.com\n" + path.read_bytes() + b"Origin: repo.radeon.com\n")
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert "'elsewhere', expected 'repo.radeon.com'" in found["lists"].found
+
+
+def test_signed_by_a_stranger_or_by_nobody(mirror: Mirror, ask: Ask) -> None:
+    mirror.sign("stranger")
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert format_fingerprint(mirror.gpg.names["stranger"]) in found["lists"].found
+    (mirror.root / "apt/dists/noble/InRelease").write_text("<html>Please log in</html>")
+    assert "no OpenPGP signature" in ask(mirror.target())["lists"].found
+
+
+def test_weak_and_expired_signatures(mirror: Mirror, ask: Ask) -> None:
+    mirror.sign("vendor", "--digest-algo", "SHA1", "--weak-digest", "MD5", "--allow-weak-key-signatures")
+    assert "SHA-1" in ask(mirror.target())["lists"].found
+    mirror.sign("vendor", "--faked-system-time", "20240201T000000", "--default-sig-expire", "1d")
+    assert "expired" in ask(mirror.target())["lists"].found
+
+
+def test_expired_key(mirror: Mirror, ask: Ask) -> None:
+    mirror.key("old")
+    found = ask(mirror.target(fingerprint=mirror.gpg.names["old"]))
+    assert statuses(found) == (FAIL, SKIP)
+    assert "expired on 2020-01-02" in found["key"].found
+    assert "rocm_apt_key_file" in found["key"].remedy
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"Origin": "Ubuntu"}, "'Ubuntu', expected 'repo.radeon.com'"),
+        ({"Origin": ""}, "'', expected"),
+        ({"Date": formatdate(4102444800, usegmt=True)}, "in the future"),
+        ({"Valid-Until": formatdate(1e9, usegmt=True)}, "is past"),
+        ({"Date": "yesterday"}, "'yesterday' is no date"),
+    ],
+)
+def test_fields(mirror: Mirror, ask: Ask, fields: dict[str, str], words: str) -> None:
+    mirror.sign("vendor", **fields)
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert words in found["lists"].found
+
+
+def test_valid_until_tomorrow_is_fine(mirror: Mirror, ask: Ask) -> None:
+    mirror.sign("vendor", **{"Valid-Until": "Fri, 01 Jan 2100 00:00:00 UTC"})
+    assert statuses(ask(mirror.target())) == (OK, OK)
+
+
+def test_not_there(mirror: Mirror, ask: Ask) -> None:
+    found = ask(mirror.target(key_url=f"{mirror.url}/other.key"))
+    assert statuses(found) == (FAIL, SKIP)
+    assert f"{mirror.url}/other.key: HTTP 404" in found["key"].found
+    found = ask(mirror.target(suite="jammy"))
+    assert statuses(found) == (OK, FAIL)
+    assert "dists/jammy/InRelease: HTTP 404" in found["lists"].found
+    assert "mi50_url_radeon" in found["lists"].remedy
+
+
+def test_page_in_place_of_the_key(mirror: Mirror, ask: Ask) -> None:
+    (mirror.root / "rocm.gpg.key").write_text("<html>Please log in</html>")
+    found = ask(mirror.target())
+    assert statuses(found) == (FAIL, SKIP)
+    assert "<html>" in found["key"].found
+
+
+def test_short_key_id_is_no_pin(mirror: Mirror, ask: Ask) -> None:
+    found = ask(mirror.target(fingerprint="1A693C5C"))
+    assert statuses(found) == (FAIL, SKIP)
+    assert "1A693C5C" in found["key"].found
+    assert mirror.seen == []
+
+
+def test_handed_over_key(mirror: Mirror, ask: Ask) -> None:
+    (mirror.root / "rocm.gpg.key").unlink()
+    content = mirror.gpg.export("vendor").decode()
+    assert statuses(ask(mirror.target(key_content=content))) == (OK, OK)
+    wrong = ask(mirror.target(key_content=mirror.gpg.export("stranger").decode()))
+    assert "rocm_apt_key_file holds" in wrong["key"].found
+    down = (Probe(BASE, "http://m/x", "refused"),)
+    assert statuses(ask(mirror.target(key_content=content), down)) == (OK, SKIP)
+
+
+def test_proxy_is_used_and_named(mirror: Mirror, ask: Ask) -> None:
+    settings = ProxySettings(variables={"http": mirror.url})
+    target = mirror.target(url="http://radeon.invalid/apt", key_url="http://radeon.invalid/rocm.gpg.key")
+    assert statuses(ask(target, proxies=settings)) == (OK, OK)
+    assert mirror.seen[0] == "http://radeon.invalid/rocm.gpg.key"
+    gone = ProxySettings(variables={"http": "http://user:secret@127.0.0.1:9"})
+    found = ask(target, proxies=gone)["key"].found
+    assert "127.0.0.1:9 (mi50_http_proxy)" in found
+    assert "secret" not in found
+    # apt's own proxy is for what apt fetches.
+    both = ProxySettings(variables={"http": mirror.url}, apt={"http": "http://127.0.0.1:9"}, apt_files={"http": "a"})
+    assert statuses(ask(target, proxies=both)) == (OK, FAIL)
+
+
+@pytest.mark.parametrize(
+    ("probes", "words"),
+    [((Probe(BASE, "http://m/x", "dns"),), "network.mi50_url_radeon failed"), ((), "preflight_bases")],
+)
+def test_not_asked_when_the_host_did_not_answer(
+    mirror: Mirror, ask: Ask, probes: tuple[Probe, ...], words: str
+) -> None:
+    found = ask(mirror.target(), probes)
+    assert statuses(found) == (SKIP, SKIP)
+    assert words in found["key"].found
+    assert mirror.seen == []
+
+
+def test_unsupported_release_is_skipped(ask: Ask, stack: dict[str, Any]) -> None:
+    assert repository_for(stack, "debian", "13") is None
+    assert statuses(ask(None)) == (SKIP, SKIP)
+
+
+def test_target_of_the_shipped_stack(stack: dict[str, Any]) -> None:
+    target = repository_for(stack, "debian", "12")
+    assert target
+    assert (target.suite, target.components, target.key_content) == ("jammy", ("main",), "")
+    assert target.url == f"{stack['bases'][BASE]}/rocm/apt/6.4.3"
+    assert target.fingerprint == stack["rocm"]["key"]["fingerprint"]
+    assert repository_for(stack, "debian", "12", "F" * 40, "text") == replace(
+        target, fingerprint="F" * 40, key_content="text"
+    )
+
+
+def configure(mirror: Mirror, node: Path, *keys: str, suite: str = "noble", index: bool = True) -> None:
+    """The node as role rocm and apt leave it."""
+    shutil.rmtree(node, ignore_errors=True)
+    (node / "etc/apt/keyrings").mkdir(parents=True)
+    (node / "etc/apt/keyrings/rocm.gpg").write_bytes(mirror.gpg.export(*keys))
+    source = node / SOURCE
+    source.parent.mkdir(parents=True)
+    source.write_text(
+        f"Components: main\nSigned-By: /etc/apt/keyrings/rocm.gpg\nSuites: {suite}\nURIs: {mirror.url}/apt\n"
+    )
+    lists = node / "var/lib/apt/lists"
+    lists.mkdir(parents=True)
+    if index:
+        (lists / f"{mirror.url.removeprefix('http://')}_apt_dists_noble_InRelease").touch()
+
+
+def test_what_apt_has_verified_costs_nothing(mirror: Mirror, ask: Ask, tmp_path: Path) -> None:
+    configure(mirror, tmp_path / "node", "vendor")
+    found = ask(mirror.target(), ())
+    assert statuses(found) == (OK, OK)
+    assert "already verified by apt" in found["lists"].found
+    assert mirror.seen == []
+
+
+def test_another_configuration_is_verified_anew(mirror: Mirror, ask: Ask, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    cases: list[Callable[[], object]] = [
+        lambda: configure(mirror, node, "vendor", suite="jammy"),
+        lambda: configure(mirror, node, "vendor", index=False),
+        lambda: configure(mirror, node, "vendor", "stranger"),
+        lambda: configure(mirror, node, "stranger"),
+        lambda: (configure(mirror, node, "vendor"), (node / "etc/apt/keyrings/rocm.gpg").unlink()),
+        lambda: (configure(mirror, node, "vendor"), (node / "etc/apt/keyrings/rocm.gpg").write_bytes(b"x")),
+    ]
+    for number, prepare in enumerate(cases):
+        prepare()
+        mirror.seen.clear()
+        assert statuses(ask(mirror.target())) == (OK, OK)
+        assert mirror.seen, number
+    configure(mirror, node, "vendor")
+    wrong = ask(mirror.target(fingerprint=mirror.gpg.names["stranger"]))
+    assert statuses(wrong) == (FAIL, SKIP)
+
+
+def test_the_source_looked_at_is_the_one_role_rocm_writes() -> None:
+    assert f"/{SOURCE}" in (ROOT / "roles/rocm/vars/main.yml").read_text()
+
+
+def test_limits(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{mirror.url}/rocm.gpg.key"
+    with pytest.raises(downloading.DownloadError, match="more than 0 MiB"):
+        downloading.download(url, ProxySettings(), limit=10)
+    with pytest.raises(downloading.DownloadError, match="not complete after 0 s"):
+        monkeypatch.setattr(downloading.time, "monotonic", iter((0.0, 31.0)).__next__)
+        downloading.download(f"file://{mirror.root}/rocm.gpg.key", ProxySettings(), timeout=0)
+    assert (downloading.LIMIT, downloading.TIMEOUT_S) == (64 << 20, 30)
+
+
+def test_local_mirror(mirror: Mirror, ask: Ask) -> None:
+    address = f"file://{mirror.root}"
+    local = (Probe(BASE, address, "skip"),)
+    target = mirror.target(url=f"{address}/apt", key_url=f"{address}/rocm.gpg.key")
+    assert statuses(ask(target, local)) == (OK, OK)
+    assert "mirror" in ask(replace(target, suite="jammy"), local)["lists"].remedy
+
+
+def test_node_without_gpgv_leaves_it_to_apt(mirror: Mirror, tmp_path: Path, scratch: Path) -> None:
+    state = look(mirror.target(), ANSWERS, ProxySettings(), tmp_path / "node", lambda _command: (127, ""))
+    assert (state.key.kind, state.lists.kind) == ("ok", "skip")
+
+
+def test_every_kind_has_a_way_out() -> None:
+    folder = ROOT / "module_utils/mi50/preflight"
+    text = (folder / "repository.py").read_text() + (folder / "release.py").read_text()
+    kinds = set(re.findall(r'(?:Problem|Finding|EXP\w+",|REVKEYSIG",)[(\s]+"([a-z_]+)"', text)) - {"ok", "skip"}
+    assert len(kinds) > 10
+    assert kinds | {"key_fetch", "key_missing", "lists_fetch", "lists_missing"} == set(REMEDIES)
