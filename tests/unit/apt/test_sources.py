@@ -2,48 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import subprocess
-from email.utils import formatdate
 
 import pytest
+from tests.unit.apt.conftest import own_apt, sign
 from mi50.apt import sources
-
-
-@pytest.fixture
-def repository(keys, tmp_path):
-    """A flat file: repository signed by the rsa key, and an apt of its own that knows nothing else."""
-    if not shutil.which("apt-get"):
-        pytest.skip("apt-get exists on Debian and Ubuntu alone")
-    dist = tmp_path / "repo/dists/jammy"
-    (dist / "main/binary-amd64").mkdir(parents=True)
-    packages = dist / "main/binary-amd64/Packages"
-    packages.write_text(
-        "Package: rocm\nVersion: 6.4.3.60403-128~22.04\nArchitecture: amd64\nFilename: x\nSize: 1\nSHA256: 0\n"
-    )
-    sign(keys, dist)
-    root = tmp_path / "root"
-    for name in ("etc/apt", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"):
-        (root / name).mkdir(parents=True)
-    (root / "var/lib/dpkg/status").touch()
-    (root / "key.gpg").write_bytes(keys.gpg.export(keys.rsa))
-    return tmp_path
-
-
-def sign(keys, dist, name="rsa"):
-    packages = dist / "main/binary-amd64/Packages"
-    digest = hashlib.sha256(packages.read_bytes()).hexdigest()
-    release = dist / "Release"
-    release.write_text(
-        f"Origin: repo.radeon.com\nSuite: jammy\nCodename: jammy\nArchitectures: amd64\n"
-        f"Components: main\nDate: {formatdate(usegmt=True)}\n"
-        f"SHA256:\n {digest} {packages.stat().st_size} main/binary-amd64/Packages\n"
-    )
-    key = getattr(keys, name)
-    old = ["--faked-system-time", "20200101T010000"] if name == "expired" else []
-    keys.gpg.run(*old, "--local-user", key, "--clear-sign", "--output", str(dist / "InRelease"), str(release))
-    release.unlink()
 
 
 def update(base, uri=None, **proxies):
@@ -54,16 +17,7 @@ def update(base, uri=None, **proxies):
         f"Types: deb\nURIs: {uri or f'file:{base}/repo'}\nSuites: jammy\nComponents: main\n"
         f"Architectures: amd64\nSigned-By: {root}/key.gpg\n"
     )
-    own = [
-        "-o",
-        f"Dir::State={root}/var/lib/apt",
-        "-o",
-        f"Dir::State::status={root}/var/lib/dpkg/status",
-        "-o",
-        f"Dir::Cache={root}/var/cache/apt",
-    ]
-    quick = ["-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=0", "-o", "APT::Architecture=amd64"]
-    command = ["apt-get", "update", "-q", "-o", f"Dir::Etc::sourcelist={source}", *sources.OPTIONS, *own, *quick]
+    command = ["apt-get", "update", "-q", "-o", f"Dir::Etc::sourcelist={source}", *sources.OPTIONS, *own_apt(root)]
     # Only what is asked for: the machine's own proxy would answer in its place.
     clean = ["-o", "Acquire::http::Proxy=" + proxies.get("http_proxy", "DIRECT")]
     done = subprocess.run(

@@ -77,7 +77,7 @@ def test_bare_node(roots):
     assert found["driver"]["mode"] == "inbox" and found["driver"]["packages"] == []
     missing = found["missing"]
     assert missing["packages"] == ["rocm"] and missing["extra_packages"] == ["libpython3.11"]
-    assert missing["apt_modules"] == ["python3-debian"]
+    assert missing["apt_modules"] == []
     assert missing["groups"] == ["render"] and missing["users"] == ["ghost"]
     assert {"user": "ops", "groups": ["render"]} in missing["memberships"]
     assert found["gpus"] == 1 and found["reboot_reasons"] == []
@@ -132,6 +132,9 @@ def test_unsupported_system(roots):
     write(roots.root / "etc/os-release", "ID=debian\nVERSION_ID=13\n")
     with pytest.raises(PlatformError, match="debian 13"):
         collect(roots)
+    # Whatever it is, what is installed there can be found and removed.
+    install(roots, "rocm")
+    assert list(collect(roots, platforms=[])["rocm"]["packages"]) == ["rocm"]
 
 
 def reasons(roots, **kernel):
