@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin: the inventory layer of the preflight. Runs on the controller, opens no connection.
 
-Documented in library/preflight_inventory.yml.
+Documented in library/preflight_inventory.py.
 """
 
 from __future__ import annotations

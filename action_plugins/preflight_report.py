@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin: merge the layers of the preflight into one report, write it on the controller, show it, judge.
 
-Documented in library/preflight_report.yml.
+Documented in library/preflight_report.py.
 """
 
 from __future__ import annotations

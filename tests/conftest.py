@@ -32,7 +32,7 @@ def load_plugin(kind: str, name: str) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _own_opener() -> Iterator[None]:
-    """Undo what ansible's open_url leaves behind: it makes its opener, with the proxies of that moment, the process's."""
+    """Undo what ansible's open_url does: its opener, with the proxies of that moment, serves the whole process."""
     yield
     urllib.request.install_opener(None)  # type: ignore[arg-type]  # None is what urllib itself starts with
 
