@@ -143,7 +143,10 @@ def _host(url: str) -> str:
 _KINDS = (
     ("expired-key", r"EXPKEYSIG|KEYEXPIRED|key .*expired|is not live"),
     ("bad-signature", r"BADSIG|signatures? (was|were) invalid|isn't valid, got|Bad signature|NOSPLIT|NODATA"),
-    ("wrong-key", r"NO_PUBKEY|public key is not available|Missing key|is not signed"),
+    ("wrong-key", r"NO_PUBKEY|public key is not available|Missing key"),
+    ("no-verifier", r"Could not execute|Unknown error executing|is (gnupg|gpgv|sqv) installed|neither seems installed"),
+    # apt says this after every failed verification, so it means something only when nothing above was said.
+    ("unsigned", r"is not signed"),
     ("tampered", r"Hash Sum mismatch|unexpected size|Hashes of received file|Insufficient information"),
     ("expired-release", r"Release file for .* is expired|is not valid yet"),
     ("certificate", r"[Cc]ertificate verif|certificate.*(NOT trusted|expired)"),
@@ -160,6 +163,14 @@ _REMEDIES = {
     "wrong-key": (
         "The repository is signed by another key than the pinned one: check the mirror, or set "
         "rocm_apt_key_fingerprint if the vendor announced a new key."
+    ),
+    "no-verifier": (
+        "apt could not run its own check of the signature: see whether /tmp on the node is full or not writable and "
+        "whether gpgv is installed, then run again."
+    ),
+    "unsigned": (
+        "The repository carries no signature that apt could check: do not use this mirror, or let it keep the vendor's "
+        "InRelease file."
     ),
     "bad-signature": (
         "The repository's index was changed after it was signed: do not use this mirror; compare it with the "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from tests.unit.apt.conftest import own_apt, sign
 from mi50.apt import sources
+
+from tests.unit.apt.conftest import own_apt, sign
 
 
 def update(base, uri=None, **proxies):
@@ -55,7 +56,17 @@ def test_tampered_index(repository):
 def test_changed_after_signing(repository):
     signed = repository / "repo/dists/jammy/InRelease"
     signed.write_text(signed.read_text().replace("Suite: jammy", "Suite: jammx"))
-    assert failure(repository)[0] == "bad-signature"
+    kind, text = failure(repository)
+    assert kind == "bad-signature", text
+
+
+def test_unsigned(repository):
+    dist = repository / "repo/dists/jammy"
+    text = (dist / "InRelease").read_text().split("\n\n", 1)[1].split("-----BEGIN PGP SIGNATURE-----")[0]
+    (dist / "InRelease").unlink()
+    (dist / "Release").write_text(text)
+    kind, text = failure(repository)
+    assert kind == "unsigned", text
 
 
 def test_signed_by_a_stranger(repository, keys):
@@ -95,6 +106,12 @@ def test_broken_proxy(repository):
             "certificate",
         ),
         ("Err:1 http://x jammy InRelease\n  Temporary failure resolving 'x'", "unreachable"),
+        # Said by apt 2.6 when /tmp was full: it gives the repository the blame, which has none.
+        (
+            "Err:1 http://x jammy InRelease\n  Could not execute 'apt-key' to verify signature (is gnupg installed?)\n"
+            "E: The repository 'http://x jammy InRelease' is not signed.",
+            "no-verifier",
+        ),
         ("E: something new", "other"),
     ],
 )
