@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mi50.preflight.model import Disk, Finding, HostState, Policy, Probe, RepositoryState
 from mi50.stack.api import get_stack
+
+from .mirror import Gpg, Mirror, keys, served
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 1024**3
@@ -64,3 +67,15 @@ def policy(stack: dict[str, Any]) -> Policy:
         min_free_gib=stack["disk_gib"],
         expected_gpus=1,
     )
+
+
+@pytest.fixture(scope="session")
+def gpg() -> Iterator[Gpg]:
+    with keys() as made:
+        yield made
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, gpg: Gpg) -> Iterator[Mirror]:
+    with served(tmp_path / "mirror", gpg) as made:
+        yield made

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
-import lzma
 import os
 import re
-import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -21,126 +16,18 @@ from typing import Any
 import pytest
 from mi50.apt.openpgp import format_fingerprint
 from mi50.preflight import download as downloading
+from mi50.preflight import repository
 from mi50.preflight.check_repository import REMEDIES, check_repository
 from mi50.preflight.model import FAIL, OK, SKIP, Check, Probe, RepositoryTarget
 from mi50.preflight.proxy import ProxySettings
+from mi50.preflight.release import Problem, check_signature
 from mi50.preflight.repository import SOURCE, look
 from mi50.preflight.targets import repository_for
 
 from .conftest import ROOT
+from .mirror import BASE, Mirror, configure
 
-DAY = 86400
-BASE = "mi50_url_radeon"
 ANSWERS = (Probe(BASE, "http://m/x", "ok"),)
-
-
-class Gpg:
-    """A GnuPG home with one ed25519 key a name; its path is short, because gpg's sockets live in it."""
-
-    def __init__(self, home: str) -> None:
-        self.home = home
-        self.names: dict[str, str] = {}
-
-    def run(self, *args: str, data: bytes = b"") -> bytes:
-        base = ["gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback"]
-        return subprocess.run([*base, "--passphrase", "", *args], check=True, input=data, capture_output=True).stdout
-
-    def make(self, name: str, expires: str = "never", *options: str) -> None:
-        self.run(*options, "--quick-generate-key", f"{name}@t.invalid", "ed25519", "sign,cert", expires)
-        listing = self.run("--with-colons", "--list-keys", f"{name}@t.invalid").decode()
-        self.names[name] = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
-
-    def export(self, *names: str) -> bytes:
-        return self.run("--armor", "--export", *(self.names[name] for name in names))
-
-    def clearsign(self, text: str, name: str, *options: str) -> bytes:
-        return self.run(*options, "--local-user", self.names[name], "--clear-sign", data=text.encode())
-
-
-@pytest.fixture(scope="session")
-def gpg() -> Iterator[Gpg]:
-    assert shutil.which("gpg"), "these tests need gpg (script/test installs gnupg)"
-    home = tempfile.mkdtemp(prefix="mi50gpg-")
-    made = Gpg(home)
-    made.make("vendor", "never", "--faked-system-time", "20240101T000000")
-    made.make("stranger")
-    made.make("old", "1d", "--faked-system-time", "20200101T000000")
-    try:
-        yield made
-    finally:
-        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-@dataclass
-class Mirror:
-    """A served folder with a key and one signed suite."""
-
-    root: Path
-    gpg: Gpg
-    url: str = ""
-    seen: list[str] = field(default_factory=list)
-
-    def sign(self, name: str = "vendor", *options: str, forms: tuple[str, ...] = (".xz", ""), **changes: str) -> None:
-        """Write the suite anew; `changes` are fields of the Release file, an empty value drops one."""
-        dist = self.root / "apt/dists/noble"
-        folder = dist / "main/binary-amd64"
-        folder.mkdir(parents=True, exist_ok=True)
-        plain = b"Package: rocm\nVersion: 6.4.3\n"
-        for form, data in (("", plain), (".xz", lzma.compress(plain)), (".gz", b"gz" + plain)):
-            (folder / f"Packages{form}").write_bytes(data)
-        fields = {"Origin": "repo.radeon.com", "Suite": "noble", "Date": formatdate(usegmt=True), **changes}
-        lines = [f"{key}: {value}" for key, value in fields.items() if value] + ["SHA256:"]
-        for path in [folder / f"Packages{form}" for form in forms]:
-            data = path.read_bytes()
-            lines.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {path.relative_to(dist)}")
-        text = "\n".join(lines) + "\n"
-        (dist / "InRelease").write_bytes(self.gpg.clearsign(text, name, *options))
-
-    def key(self, *names: str) -> None:
-        (self.root / "rocm.gpg.key").write_bytes(self.gpg.export(*names))
-
-    def edit(self, path: str, old: bytes, new: bytes) -> None:
-        target = self.root / "apt/dists/noble" / path
-        data = target.read_bytes()
-        assert old in data
-        target.write_bytes(data.replace(old, new))
-
-    def target(self, **changes: Any) -> RepositoryTarget:
-        base = RepositoryTarget(
-            base=BASE,
-            url=f"{self.url}/apt",
-            suite="noble",
-            components=("main",),
-            origin="repo.radeon.com",
-            fingerprint=self.gpg.names["vendor"],
-            key_url=f"{self.url}/rocm.gpg.key",
-        )
-        return replace(base, **changes)
-
-
-@pytest.fixture
-def mirror(tmp_path: Path, gpg: Gpg) -> Iterator[Mirror]:
-    made = Mirror(tmp_path / "mirror", gpg)
-    made.root.mkdir()
-    made.key("vendor")
-    made.sign()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            made.seen.append(self.path)
-            self.path = self.path.replace("http://radeon.invalid", "")  # asked as a proxy
-            super().do_GET()
-
-        def log_message(self, *_args: Any) -> None:
-            pass
-
-    handler = functools.partial(Handler, directory=str(made.root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
-        made.url = f"http://127.0.0.1:{listening.server_port}"
-        yield made
-        listening.shutdown()
 
 
 def run(command: list[str]) -> tuple[int, str]:
@@ -233,6 +120,26 @@ def test_weaker_forms_are_used_when_the_strongest_is_absent(mirror: Mirror, ask:
     assert "Packages.xz: HTTP 404" in found["lists"].found
     mirror.sign(forms=(".gz",))
     assert statuses(ask(mirror.target())) == (OK, OK)
+
+
+def test_a_server_that_fails_is_no_missing_file(mirror: Mirror, ask: Ask) -> None:
+    mirror.broken = "Packages.xz"
+    found = ask(mirror.target())
+    assert statuses(found) == (OK, FAIL)
+    assert "Packages.xz: HTTP 500" in found["lists"].found
+
+
+def test_a_list_beyond_the_limit_is_left_to_apt(mirror: Mirror, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "LIMIT", 5)
+    assert statuses(ask(mirror.target())) == (OK, OK)
+    assert mirror.seen[-1] == "/apt/dists/noble/InRelease"
+
+
+def test_a_signature_of_another_key_in_the_keyring_is_none() -> None:
+    valid = "[GNUPG:] GOODSIG X v\n[GNUPG:] VALIDSIG {0} 2026-01-01 1 0 4 0 22 8 01 {0}\n"
+    check_signature(valid.format("A" * 40), "A" * 40)
+    with pytest.raises(Problem):
+        check_signature(valid.format("A" * 40), "B" * 40)
 
 
 def test_component_that_is_not_listed(mirror: Mirror, ask: Ask) -> None:
@@ -380,22 +287,6 @@ def test_target_of_the_shipped_stack(stack: dict[str, Any]) -> None:
     )
 
 
-def configure(mirror: Mirror, node: Path, *keys: str, suite: str = "noble", index: bool = True) -> None:
-    """The node as role rocm and apt leave it."""
-    shutil.rmtree(node, ignore_errors=True)
-    (node / "etc/apt/keyrings").mkdir(parents=True)
-    (node / "etc/apt/keyrings/rocm.gpg").write_bytes(mirror.gpg.export(*keys))
-    source = node / SOURCE
-    source.parent.mkdir(parents=True)
-    source.write_text(
-        f"Components: main\nSigned-By: /etc/apt/keyrings/rocm.gpg\nSuites: {suite}\nURIs: {mirror.url}/apt\n"
-    )
-    lists = node / "var/lib/apt/lists"
-    lists.mkdir(parents=True)
-    if index:
-        (lists / f"{mirror.url.removeprefix('http://')}_apt_dists_noble_InRelease").touch()
-
-
 def test_what_apt_has_verified_costs_nothing(mirror: Mirror, ask: Ask, tmp_path: Path) -> None:
     configure(mirror, tmp_path / "node", "vendor")
     found = ask(mirror.target(), ())
@@ -408,6 +299,8 @@ def test_another_configuration_is_verified_anew(mirror: Mirror, ask: Ask, tmp_pa
     node = tmp_path / "node"
     cases: list[Callable[[], object]] = [
         lambda: configure(mirror, node, "vendor", suite="jammy"),
+        lambda: configure(mirror, node, "vendor", folder="older"),
+        lambda: configure(mirror, node, "vendor", components="proprietary"),
         lambda: configure(mirror, node, "vendor", index=False),
         lambda: configure(mirror, node, "vendor", "stranger"),
         lambda: configure(mirror, node, "stranger"),
@@ -422,6 +315,9 @@ def test_another_configuration_is_verified_anew(mirror: Mirror, ask: Ask, tmp_pa
     configure(mirror, node, "vendor")
     wrong = ask(mirror.target(fingerprint=mirror.gpg.names["stranger"]))
     assert statuses(wrong) == (FAIL, SKIP)
+    configure(mirror, node, "old")
+    mirror.key("old")
+    assert statuses(ask(mirror.target(fingerprint=mirror.gpg.names["old"]))) == (FAIL, SKIP)
 
 
 def test_the_source_looked_at_is_the_one_role_rocm_writes() -> None:
