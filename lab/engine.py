@@ -17,7 +17,7 @@ from lab.settings import LABEL, LabError
 TOOLS = {
     "debootstrap": "debootstrap",
     "makepkg": "makepkg",
-    # makepkg looks its package manager up and stops with "unknown error" without it; Debian's package does not depend on it.
+    # makepkg stops with "unknown error" when it finds no package manager; Debian's package does not depend on one.
     "pacman": "pacman-package-manager",
     "fakeroot": "fakeroot",
     "zstd": "zstd",
