@@ -28,13 +28,16 @@ options:
     description:
       - The kernels on the managed node, as C(.pkg.tar.zst) of Arch Linux, C(.deb), C(.tar) (plain, gz, xz, zst) or a
         directory.
-      - Required for O(state=present).
+      - Required for O(state=present), but need not exist with O(defer), or while everything is whole and of the same
+        O(source_id).
     type: path
   dest:
     description:
+      - Where to put them; each destination by itself, in this order, up to the first error.
       - A ROCm prefix such as C(/opt/rocm-6.4.3), a virtual environment with a ROCm build of torch, C(/usr) with
         Debian's rocBLAS, or a C(rocblas/library) directory itself.
-    type: path
+    type: list
+    elements: path
     required: true
   state:
     description:
@@ -74,9 +77,34 @@ options:
         then be missing solutions or compute wrong results without an error; only a numeric test tells.
     type: bool
     default: false
+  source_id:
+    description:
+      - Where O(src) comes from, usually its address. It is recorded, and while a destination is whole and its record
+        names the same place, O(src) is not looked at.
+    type: str
+  sha256:
+    description: Digest O(src) must have, in hexadecimal. Compared with the record, too, when O(src) is not looked at.
+    type: str
+  defer:
+    description:
+      - When O(src) would have to be read, do nothing but return RV(needs_source=true). For a first call that tells
+        whether the source has to be fetched at all.
+    type: bool
+    default: false
+  discard_source:
+    description:
+      - When to remove O(src), O(signature) and the records C(artifact_fetch) keeps beside them; meant for a cache.
+      - V(rejected) does so when the source itself is at fault (damaged, forged, another version), so that the next run
+        fetches it again, not when the destination is; V(always) does so also when every destination is whole.
+      - A directory is never removed.
+    type: str
+    choices: [never, rejected, always]
+    default: never
 attributes:
   check_mode:
-    description: Reads and proves the source, writes nothing and says what would change.
+    description:
+      - Reads and proves the source, writes nothing and says what would change.
+      - A destination that does not exist counts as a change, since an earlier task of the same check may make it.
     support: full
   diff_mode:
     description: Lists the files that change, with sizes.
@@ -91,17 +119,20 @@ EXAMPLES = r"""
 - name: Patch ROCm
   gfx906_rocblas:
     src: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst
-    dest: /opt/rocm-6.4.3
+    dest: [/opt/rocm-6.4.3, /opt/venv]
     version: 6.4.3
     signature: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst.sig
     keyring: /usr/share/keyrings/archlinux.gpg
     expected_files: 156
 
-- name: Patch torch in a virtual environment
+- name: See whether the package is needed
   gfx906_rocblas:
     src: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst
-    dest: /opt/venv
+    source_id: https://mirror.example/rocblas-6.4.3-3-x86_64.pkg.tar.zst
+    dest: /opt/rocm-6.4.3
     version: 6.4.3
+    defer: true
+  register: result
 
 - name: Take the kernels out again
   gfx906_rocblas:
@@ -110,74 +141,100 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-library_dir:
-  description: The library directory that was found for O(dest), links resolved.
-  returned: success
-  type: str
-  sample: /opt/rocm-6.4.3/lib/rocblas/library
-source:
-  description: What the kernels came from; empty for O(state=absent) with nothing to remove.
-  returned: success
-  type: dict
+needs_source:
+  description: With O(defer), whether the source has to be read for a destination; fetch it and call again without.
+  returned: always
+  type: bool
+  sample: false
+source_rejected:
+  description: Whether the source itself is at fault.
+  returned: failure
+  type: bool
+  sample: true
+libraries:
+  description: The destinations in the order given; on failure those before the one that failed.
+  returned: always
+  type: list
+  elements: dict
   contains:
-    kind:
-      description: V(arch), V(deb), V(tar) or V(directory).
+    dest:
+      description: The destination as given.
+      returned: always
+      type: path
+      sample: /opt/rocm-6.4.3
+    changed:
+      description: Whether this one changed.
+      returned: always
+      type: bool
+      sample: true
+    library_dir:
+      description: The library directory that was found for O(dest), links resolved.
+      returned: always
       type: str
-      returned: success
-      sample: arch
-    name:
-      description: Name of the package.
+      sample: /opt/rocm-6.4.3/lib/rocblas/library
+    source:
+      description: What the kernels came from; empty for O(state=absent) with nothing to remove.
+      returned: always
+      type: dict
+      contains:
+        kind:
+          description: V(arch), V(deb), V(tar) or V(directory).
+          type: str
+          returned: always
+          sample: arch
+        name:
+          description: Name of the package.
+          type: str
+          returned: always
+          sample: rocblas
+        version:
+          description: Version by the archive's own metadata, or null.
+          type: str
+          returned: always
+          sample: 6.4.3-3
+        sha256:
+          description: Digest of the whole source.
+          type: str
+          returned: always
+          sample: 05613a07d3fba2feaa8b81a86a22bc142dd4fb6630c44c416883a33bf22a1cdb
+        signed_by:
+          description: Fingerprint of the key that signed it, or null.
+          type: str
+          returned: always
+          sample: 04CF0CD6F6EE93AE1896F58407D06351CA5B31BE
+    files:
+      description: Names of the kernels' files by what happened to them.
+      returned: always
+      type: dict
+      sample: {added: [TensileLibrary_lazy_gfx906.dat], replaced: [], removed: [], unchanged: []}
+    bytes_written:
+      description: Bytes of the files that were moved into the library.
+      returned: always
+      type: int
+      sample: 142014224
+    manifest:
+      description: Path of the record of what is installed.
+      returned: always
       type: str
-      returned: success
-      sample: rocblas
-    version:
-      description: Version by the archive's own metadata, or null.
-      type: str
-      returned: success
-      sample: 6.4.3-3
-    sha256:
-      description: Digest of the whole source.
-      type: str
-      returned: success
-      sample: 05613a07d3fba2feaa8b81a86a22bc142dd4fb6630c44c416883a33bf22a1cdb
-    signed_by:
-      description: Fingerprint of the key that signed it, or null.
-      type: str
-      returned: success
-      sample: 04CF0CD6F6EE93AE1896F58407D06351CA5B31BE
-files:
-  description: Names of the kernels' files by what happened to them.
-  returned: success
-  type: dict
-  sample: {added: [TensileLibrary_lazy_gfx906.dat], replaced: [], removed: [], unchanged: []}
-bytes_written:
-  description: Bytes of the files that were moved into the library.
-  returned: success
-  type: int
-  sample: 142014224
-manifest:
-  description: Path of the record of what is installed.
-  returned: success
-  type: str
-  sample: /opt/rocm-6.4.3/lib/rocblas/library/.gfx906_rocblas.json
-drift:
-  description:
-    - Files that somebody else changed since the last run, by kind (V(missing), V(modified), V(foreign),
-      V(catalogs)).
-  returned: success
-  type: dict
-  sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
+      sample: /opt/rocm-6.4.3/lib/rocblas/library/.gfx906_rocblas.json
+    drift:
+      description:
+        - Files that somebody else changed since the last run, by kind (V(missing), V(modified), V(foreign),
+          V(catalogs)).
+      returned: always
+      type: dict
+      sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
 diff:
   description: The files that change with their sizes, before and after.
   returned: success
-  type: dict
-  sample: {before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}
+  type: list
+  elements: dict
+  sample: [{before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.mi50.rocblas.errors import RocblasError
 from ansible.module_utils.mi50.rocblas.request import Request
-from ansible.module_utils.mi50.rocblas.run import run
+from ansible.module_utils.mi50.rocblas.run import run_all
 
 
 def main() -> None:
@@ -185,7 +242,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "src": {"type": "path"},
-            "dest": {"type": "path", "required": True},
+            "dest": {"type": "list", "elements": "path", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "gpu_arch": {"type": "str", "default": "gfx906"},
             "version": {"type": "str"},
@@ -194,17 +251,21 @@ def main() -> None:
             "verify": {"type": "str", "choices": ["stat", "sha256"], "default": "stat"},
             "expected_files": {"type": "int"},
             "allow_version_mismatch": {"type": "bool", "default": False},
+            "source_id": {"type": "str"},
+            "sha256": {"type": "str"},
+            "defer": {"type": "bool", "default": False},
+            "discard_source": {"type": "str", "choices": ["never", "rejected", "always"], "default": "never"},
         },
         required_if=[("state", "present", ["src"])],
         required_by={"signature": ["keyring"]},
         supports_check_mode=True,
     )
-    try:
-        result = run(Request(check_mode=module.check_mode, **module.params))
-    except RocblasError as error:
-        module.fail_json(msg=str(error))
+    destinations = module.params.pop("dest")
+    result, failure = run_all(Request("", check_mode=module.check_mode, **module.params), destinations)
     for warning in result.pop("warnings"):
         module.warn(warning)
+    if failure:
+        module.fail_json(msg=failure.message, source_rejected=failure.rejected, **result)
     module.exit_json(**result)
 
 

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
+from ..fetch.errors import TLS_REMEDY, WHAT
 from .model import FAIL, OK, SKIP, Check, Probe, mask_url
-
-_WHAT = {
-    "dns": "the host name does not resolve",
-    "refused": "connection refused",
-    "timeout": "no answer in time",
-    "tls": "TLS failed",
-    "not_found": "the server answers, but has no such file",
-    "http": "the server answers with an error",
-    "proxy_dns": "the proxy's name does not resolve",
-    "proxy_unreachable": "the proxy does not answer",
-    "proxy_refused": "the proxy refuses the request",
-    "proxy_auth": "the proxy asks for credentials",
-    "proxy_invalid": "the proxy setting is malformed",
-    "other": "the request failed",
-}
 
 
 def check_probe(probe: Probe) -> Check:
@@ -29,7 +15,7 @@ def check_probe(probe: Probe) -> Check:
     via = f" through {mask_url(probe.proxy.url)} ({probe.proxy.source})" if probe.proxy else ""
     if probe.kind == "ok":
         return Check(check_id, title, OK, f"{address}{via}", "answers")
-    found = f"{_WHAT.get(probe.kind, probe.kind)}{via}: {address}"
+    found = f"{WHAT.get(probe.kind, probe.kind)}{via}: {address}"
     if probe.detail:
         found += f" ({probe.detail})"
     return Check(check_id, title, FAIL, found, "answers", _remedy(probe))
@@ -44,10 +30,7 @@ def _remedy(probe: Probe) -> str:
             "proxy_invalid": f"Correct {probe.proxy.source}: a proxy is http://host:port",
         }.get(probe.kind, f"Correct or remove the proxy in {probe.proxy.source}, or list this host in mi50_no_proxy")
     if probe.kind == "tls":
-        return (
-            "Check the clock and ca-certificates; behind a proxy that opens TLS, add its certificate to "
-            "/usr/local/share/ca-certificates and run update-ca-certificates"
-        )
+        return TLS_REMEDY
     if probe.kind == "not_found":
         return (
             f"Correct {probe.base}: the base ends where the upstream host's own paths begin; a mirror may be incomplete"

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import http.client
 import socket
-import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
+from ..fetch.errors import classify, http_kind
 from .model import Probe, Proxy, Target
 from .proxy import ProxySettings, effective_proxy
 
 TIMEOUT_S = 10.0
 _NO_HEAD = (403, 405, 501)  # answers of servers that dislike HEAD; asked again with a one-byte GET
-_NOT_FOUND = (404, 410)
 _UNAUTHORIZED = 401
-_PROXY_AUTH = 407
-_PROXY_CODES = (502, 503, 504)  # what a proxy answers for a host behind it
-_ERROR = 400
 
 
 def probe_all(targets: list[Target], settings: ProxySettings, timeout: float = TIMEOUT_S) -> list[Probe]:
@@ -93,36 +89,9 @@ def _request(url: str, method: str, proxy: Proxy | None, timeout: float) -> tupl
         exc.close()
         if exc.code == _UNAUTHORIZED and url.endswith("/v2/"):
             return "ok", ""  # how an image registry greets a client without a token
-        return _http_kind(exc.code, method, proxy), f"HTTP {exc.code} {exc.reason}"
+        retry = method == "HEAD" and exc.code in _NO_HEAD
+        return "retry" if retry else http_kind(exc.code, bool(proxy)), f"HTTP {exc.code} {exc.reason}"
     except urllib.error.URLError as exc:
-        return _classify(exc.reason, proxy)
+        return classify(exc.reason, bool(proxy))
     except (OSError, http.client.HTTPException) as exc:
-        return _classify(exc, proxy)
-
-
-def _http_kind(code: int, method: str, proxy: Proxy | None) -> str:
-    if code == _PROXY_AUTH:
-        return "proxy_auth"
-    if method == "HEAD" and code in _NO_HEAD:
-        return "retry"
-    if code in _NOT_FOUND:
-        return "not_found"
-    if proxy and code in (403, *_PROXY_CODES):
-        return "proxy_refused"
-    return "http" if code >= _ERROR else "ok"
-
-
-def _classify(reason: object, proxy: Proxy | None) -> tuple[str, str]:
-    text = str(reason)
-    if proxy and text.startswith("Tunnel connection failed"):
-        return ("proxy_auth" if f" {_PROXY_AUTH} " in f"{text} " else "proxy_refused"), text
-    kinds = (
-        (socket.gaierror, "dns"),
-        (ConnectionRefusedError, "refused"),
-        (ssl.SSLError, "tls"),
-        (socket.timeout, "timeout"),
-    )
-    for error, kind in kinds:
-        if isinstance(reason, error):
-            return kind, text
-    return ("timeout" if "timed out" in text else "other"), text
+        return classify(exc, bool(proxy))

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import zlib
 
-from .errors import RocblasError
+from .errors import RocblasError, SourceRejected
 
 # What a caller must keep of a file for check(): all headers lie within; a bundle's entry table is far smaller.
 HEAD_BYTES = 65536
@@ -52,7 +52,7 @@ def check(name: str, head: bytes, size: int, arch: str) -> None:
         head, size = _decompressed_head(name, head), -1
     targets = _bundle_targets(name, head, size) if head.startswith(BUNDLE_MAGIC) else [_elf_arch(name, head, size)]
     if not any(target.partition(":")[0] == arch for target in targets):
-        raise RocblasError(
+        raise SourceRejected(
             f"{name}: its code is for {', '.join(targets) or 'no GPU'}, not for {arch}. The archive holds another "
             "architecture's objects under this name; use the package as its distribution made it."
         )
@@ -60,16 +60,16 @@ def check(name: str, head: bytes, size: int, arch: str) -> None:
 
 def _elf_arch(name: str, head: bytes, size: int) -> str:
     if len(head) < ELF_HEADER.size or head[:4] != b"\x7fELF":
-        raise RocblasError(
+        raise SourceRejected(
             f"{name}: neither an ELF file nor an offload bundle (starts with {head[:8].hex() or 'nothing'})."
         )
     fields = ELF_HEADER.unpack_from(head)
     machine, flags = fields[5], fields[10]
     if fields[1:3] != (CLASS64, LITTLE) or machine != EM_AMDGPU:
-        raise RocblasError(f"{name}: an ELF file for machine {machine}, not an AMD GPU code object ({EM_AMDGPU}).")
+        raise SourceRejected(f"{name}: an ELF file for machine {machine}, not an AMD GPU code object ({EM_AMDGPU}).")
     end = fields[9] + fields[14] * fields[15]
     if size >= 0 and end > size:
-        raise RocblasError(f"{name}: truncated, its section table ends at byte {end} but it has {size}.")
+        raise SourceRejected(f"{name}: truncated, its section table ends at byte {end} but it has {size}.")
     return MACH.get(flags & MACH_MASK, f"machine 0x{flags & MACH_MASK:02x}")
 
 
@@ -96,7 +96,7 @@ def _bundle_targets(name: str, head: bytes, size: int) -> list[str]:
         at = len(BUNDLE_MAGIC)
         (count,) = struct.unpack_from("<Q", head, at)
         at += 8
-        for _ in range(min(count, MAX_ENTRIES)):
+        for dummy in range(min(count, MAX_ENTRIES)):
             offset, length, id_length = struct.unpack_from("<QQQ", head, at)
             at += 24
             entry = head[at : at + id_length].decode("ascii", "replace")
@@ -104,11 +104,11 @@ def _bundle_targets(name: str, head: bytes, size: int) -> list[str]:
                 raise struct.error
             at += id_length
             if size >= 0 and offset + length > size:
-                raise RocblasError(f"{name}: truncated, bundle entry {entry} ends beyond the file's {size} bytes.")
+                raise SourceRejected(f"{name}: truncated, bundle entry {entry} ends beyond the file's {size} bytes.")
             if length and not entry.startswith("host"):
                 targets.append(_target(entry))
     except struct.error:
-        raise RocblasError(f"{name}: the table of its offload bundle is cut off.") from None
+        raise SourceRejected(f"{name}: the table of its offload bundle is cut off.") from None
     return targets
 
 
@@ -123,7 +123,7 @@ def _decompressed_head(name: str, head: bytes) -> bytes:
         version, method = struct.unpack_from("<HH", head, 4)
         payload = head[CCOB_HEADER[version] :]
     except (struct.error, KeyError):
-        raise RocblasError(f"{name}: a compressed offload bundle of an unknown version.") from None
+        raise SourceRejected(f"{name}: a compressed offload bundle of an unknown version.") from None
     plain: bytes | None = None
     if method == CCOB_ZLIB:
         try:
@@ -133,7 +133,7 @@ def _decompressed_head(name: str, head: bytes) -> bytes:
     elif method == CCOB_ZSTD:
         plain = _unzstd(name, payload)
     if not plain or not plain.startswith(BUNDLE_MAGIC):
-        raise RocblasError(f"{name}: the contents of this compressed offload bundle cannot be read.")
+        raise SourceRejected(f"{name}: the contents of this compressed offload bundle cannot be read.")
     return plain
 
 

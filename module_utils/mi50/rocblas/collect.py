@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from . import codeobject, names
-from .errors import RocblasError
+from .errors import SourceRejected
 from .metadata import Digest, Package, parse_mtree, parse_pkginfo
 from .stage import Stage
 from .tarwalk import DEVICES, LINKS
@@ -57,14 +57,14 @@ class Collector:
         """Take the member if it is wanted; RocblasError when it must not be in a package at all."""
         path = name[2:] if name.startswith("./") else name
         if names.unsafe(path):
-            raise RocblasError(
+            raise SourceRejected(
                 f"{self.label}: refused, it holds a member named {name!a} that points out of the archive."
             )
         if kind in DEVICES:
-            raise RocblasError(
+            raise SourceRejected(
                 f"{self.label}: refused, {path} is a device node or pipe; no package of rocBLAS has any."
             )
-        folder, _, base = path.rpartition("/")
+        folder, dummy, base = path.rpartition("/")
         soname = names.SONAME.fullmatch(base)
         if soname:
             self.soname = soname.group(1)
@@ -80,18 +80,18 @@ class Collector:
 
     def _place(self, path: str, folder: str, base: str, kind: bytes, size: int) -> None:
         if kind in LINKS:
-            raise RocblasError(f"{self.label}: refused, {path} is a link; kernels are plain files.")
+            raise SourceRejected(f"{self.label}: refused, {path} is a link; kernels are plain files.")
         if base in self.kernels or base in self.catalogs:
-            raise RocblasError(f"{self.label}: refused, {base} is in it twice.")
+            raise SourceRejected(f"{self.label}: refused, {base} is in it twice.")
         if self.folder not in (None, folder):
-            raise RocblasError(f"{self.label}: refused, {self.arch} files lie in both {self.folder} and {folder}.")
+            raise SourceRejected(f"{self.label}: refused, {self.arch} files lie in both {self.folder} and {folder}.")
         if size > MAX_FILE or len(self.kernels) + len(self.catalogs) >= MAX_FILES:
-            raise RocblasError(f"{self.label}: refused, {path} is beyond {MAX_FILE} bytes or {MAX_FILES} files.")
+            raise SourceRejected(f"{self.label}: refused, {path} is beyond {MAX_FILE} bytes or {MAX_FILES} files.")
         self.folder = folder
 
     def _meta(self, path: str, kind: bytes, size: int, feed: Feeder) -> None:
         if path in self.metadata or kind in LINKS or size > MAX_CATALOG:
-            raise RocblasError(f"{self.label}: refused, {path} is in it twice, a link, or too large.")
+            raise SourceRejected(f"{self.label}: refused, {path} is in it twice, a link, or too large.")
         self.metadata.add(path)
         data = bytearray()
         feed(data.extend)

@@ -53,18 +53,28 @@ def intact(path: Path, entry: Entry) -> bool:
     return found == entry.stat or (found is not None and found[0] == entry.stat[0] and sha256_of(path) == entry.sha256)
 
 
-def same_source(record: Manifest, src: Path, identity: source.Identity, request: Request) -> bool:
-    """True when the manifest already fulfils the request, so that nothing needs to be unpacked."""
+def fulfils(record: Manifest, request: Request) -> bool:
+    """True when what is recorded is what is asked for, as far as can be told without the source."""
     if record.arch != request.gpu_arch or (record.mismatch_allowed and not request.allow_version_mismatch):
         return False
     if request.signature and not record.source.get("signed_by"):
+        return False
+    if request.sha256 and record.source["sha256"] != request.sha256.lower():
         return False
     if request.expected_files is not None and len(_kernels(record)) != request.expected_files:
         return False
     found = record.source.get("version")
     strict = request.version is not None and not request.allow_version_mismatch
-    if strict and not (found and version_matches(str(request.version), found)):
-        return False
+    return not strict or bool(found and version_matches(str(request.version), found))
+
+
+def same_origin(record: Manifest, request: Request) -> bool:
+    """True when the kernels came from the address that is asked for: then the source is not needed again."""
+    return request.source_id is not None and record.source.get("id") == request.source_id
+
+
+def same_source(record: Manifest, src: Path, identity: source.Identity, request: Request) -> bool:
+    """True when `src` is what was installed; reads it only when its date or place is another."""
     if request.verify == "stat" and list(identity) == record.source["identity"]:
         return True
     return bool(source.digest(src) == record.source["sha256"])

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import IO, Any, Callable
 
-from .errors import RocblasError
+from .errors import RocblasError, SourceRejected
 
 CHUNK = 1024 * 1024
 Sink = Callable[[memoryview], None]
@@ -142,10 +142,10 @@ class Decompressor:
         """RocblasError when it met a damaged stream."""
         if self._process is None:
             return
-        _, errors = self._process.communicate()
+        errors = self._process.communicate()[1]
         if self._process.returncode:
             last: Any = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise RocblasError(f"{self._label}: {self._method} says it is damaged: {''.join(last)}. Fetch it again.")
+            raise SourceRejected(f"{self._label}: {self._method} says it is damaged: {''.join(last)}. Fetch it again.")
 
     def close(self) -> None:
         """Stop it and release the pipe; safe after finish()."""

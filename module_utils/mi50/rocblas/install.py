@@ -10,11 +10,11 @@ from . import journal, names, source
 from . import manifest as records
 from .collect import Collector, Item
 from .drift import current as current_files
-from .drift import find_drift, same_source, sha256_of
-from .errors import RocblasError
+from .drift import find_drift, fulfils, same_origin, same_source, sha256_of
+from .errors import RocblasError, SourceRejected
 from .manifest import Entry, Manifest, stat_of
 from .prove import check_content, check_fit, check_package
-from .report import Change, result
+from .report import Change, deferred, result
 from .request import Request
 from .stage import Stage
 
@@ -38,34 +38,55 @@ class _Plan(NamedTuple):
 
 
 def present(request: Request, library: Path) -> dict[str, Any]:
-    """Install the kernels of `src`, or prove that they are there."""
-    if request.src is None:
-        raise RocblasError("src: required for state: present.")
-    if request.signature and not request.keyring:
-        raise RocblasError("keyring: required with signature, e.g. /usr/share/keyrings/archlinux.gpg.")
-    src = Path(request.src)
+    """Install the kernels of `src`, or prove that they are there; with `defer`, only tell which of the two it is."""
     record = records.load(library)
-    identity = source.identify(src)
     drift = find_drift(record, library, current_files(library, request.gpu_arch), request) if record else {}
-    if record and not any(drift.values()) and same_source(record, src, identity, request):
-        if list(identity) != record.source["identity"] and not request.check_mode:
-            _refresh(library, record, identity)
+    if record and not any(drift.values()) and fulfils(record, request) and _still_the_source(record, library, request):
         return result(library, record.source, Change(unchanged=sorted(record.files)), {}, {})
+    if request.defer:
+        return deferred(library, request, drift)
     stage = None
     if not request.check_mode:
         status = library.stat()
         stage = Stage(library / names.STAGING, status.st_uid, status.st_gid)
     try:
-        return _renew(_Job(request, library, record, stage), src, drift)
+        return _renew(_Job(request, library, record, stage), _src(request), drift)
     finally:
         if stage:
             stage.close()
+
+
+def _src(request: Request) -> Path:
+    if request.src is None:
+        raise RocblasError("src: required for state: present.")
+    if request.signature and not request.keyring:
+        raise RocblasError("keyring: required with signature, e.g. /usr/share/keyrings/archlinux.gpg.")
+    return Path(request.src)
+
+
+def _still_the_source(record: Manifest, library: Path, request: Request) -> bool:
+    if same_origin(record, request):
+        return True
+    src = _src(request)
+    if request.defer and not os.path.lexists(src):
+        return False  # not fetched yet; without defer that is an error
+    identity = source.identify(src)
+    if not same_source(record, src, identity, request):
+        return False
+    known = record.source["identity"], record.source.get("id")
+    if known != (list(identity), request.source_id) and not request.check_mode:
+        _refresh(library, record, identity, request.source_id)
+    return True
 
 
 def _renew(job: _Job, src: Path, drift: dict[str, list[str]]) -> dict[str, Any]:
     request, library, label = job.request, job.library, str(src)
     content = Collector(label, request.gpu_arch, job.stage, lambda p: check_package(label, p, request.expected))
     read = source.read(src, content, request.signature or "", request.keyring or "")
+    if request.sha256 and read.sha256 != request.sha256.lower():
+        raise SourceRejected(
+            f"{label}: its sha256 is {read.sha256}, expected {request.sha256.lower()}. Fetch it again."
+        )
     check_content(label, content, request.expected)
     fit = check_fit(content, library, request.expected)
     warnings = fit.warnings + ([read.verdict.warning] if read.verdict and read.verdict.warning else [])
@@ -78,6 +99,7 @@ def _renew(job: _Job, src: Path, drift: dict[str, list[str]]) -> dict[str, Any]:
         "sha256": read.sha256,
         "signed_by": read.verdict.fingerprint if read.verdict else None,
         "identity": list(read.identity),
+        "id": request.source_id,
     }
     sizes = {name: item.size for name, item in wanted.items()}
     leaving = [*plan.change.replaced, *plan.change.removed]
@@ -146,7 +168,7 @@ def _must(path: Path) -> records.Stat:
     return found
 
 
-def _refresh(library: Path, record: Manifest, identity: source.Identity) -> None:
-    """Same bytes under a new date: note it, so that the next run need not hash them again."""
-    changed = record._replace(source={**record.source, "identity": list(identity)})
+def _refresh(library: Path, record: Manifest, identity: source.Identity, source_id: str | None) -> None:
+    """Same bytes under a new date or from another place: note it, so that the next run need not hash them again."""
+    changed = record._replace(source={**record.source, "identity": list(identity), "id": source_id})
     records.write_private(library / names.MANIFEST, records.dump(changed))

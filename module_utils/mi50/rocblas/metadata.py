@@ -6,7 +6,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from .errors import RocblasError
+from .errors import SourceRejected
 
 MAX_MTREE = 64 * 1024 * 1024
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -53,13 +53,13 @@ def parse_mtree(data: bytes, label: str) -> dict[str, Digest]:
         unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
         text = unpacker.decompress(data, MAX_MTREE)
     except zlib.error as error:
-        raise RocblasError(f"{label}: its .MTREE is damaged ({error}). Fetch it again.") from None
+        raise SourceRejected(f"{label}: its .MTREE is damaged ({error}). Fetch it again.") from None
     if not unpacker.eof:
-        raise RocblasError(f"{label}: its .MTREE is cut off or larger than {MAX_MTREE} bytes.")
+        raise SourceRejected(f"{label}: its .MTREE is cut off or larger than {MAX_MTREE} bytes.")
     result: dict[str, Digest] = {}
     defaults: dict[str, str] = {}
     for line in text.decode("utf-8", "surrogateescape").splitlines():
-        path, _, rest = line.strip().partition(" ")
+        path, dummy, rest = line.strip().partition(" ")
         words = dict(word.partition("=")[::2] for word in rest.split())
         if path == "/set":
             defaults.update(words)
@@ -81,7 +81,7 @@ def parse_md5sums(data: bytes) -> dict[str, Digest]:
     """Debian's md5sums: a guard against damage; the trust comes from the archive's own digest."""
     result = {}
     for line in data.decode("utf-8", "surrogateescape").splitlines():
-        value, _, path = line.partition("  ")
+        value, dummy, path = line.partition("  ")
         if path:
             result[path] = Digest("md5", value, None)
     return result

@@ -67,12 +67,12 @@ class _Reader:
 
     def array(self, count: int, depth: int) -> list[Value]:
         self.expect(count)
-        return [self.value(depth + 1) for _ in range(count)]
+        return [self.value(depth + 1) for dummy in range(count)]
 
     def map(self, count: int, depth: int) -> dict[Key, Value]:
         self.expect(2 * count)
         result: dict[Key, Value] = {}
-        for _ in range(count):
+        for dummy in range(count):
             key = self.value(depth + 1)
             if isinstance(key, (list, dict)):
                 raise MsgpackError(f"a container as map key before byte {self.at}")

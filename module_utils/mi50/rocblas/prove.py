@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from . import msgpack, names
 from .collect import MAX_CATALOG, Collector, Item
-from .errors import RocblasError
+from .errors import RocblasError, SourceRejected
 from .locate import soname
 from .metadata import Package, upstream_version, version_matches
 
@@ -33,18 +33,18 @@ RISK = (
 def check_package(label: str, package: Package, expected: Expected) -> None:
     """Refuse a foreign package or version by the archive's own word, whatever the file is called."""
     if package.name is not None and "rocblas" not in package.name:
-        raise RocblasError(f"{label}: this is the package {package.name}, not rocBLAS.")
+        raise SourceRejected(f"{label}: this is the package {package.name}, not rocBLAS.")
     if package.arch is not None and package.arch not in MACHINES:
-        raise RocblasError(f"{label}: built for {package.arch}, expected {' or '.join(MACHINES)}.")
+        raise SourceRejected(f"{label}: built for {package.arch}, expected {' or '.join(MACHINES)}.")
     if expected.version is None or expected.allow_version_mismatch:
         return
     if package.version is None:
-        raise RocblasError(
+        raise SourceRejected(
             f"{label}: states no version, so that it is {expected.version} cannot be proven. "
             "Use a distribution's package, or leave `version` out if you know where it comes from."
         )
     if not version_matches(expected.version, package.version):
-        raise RocblasError(
+        raise SourceRejected(
             f"{label}: holds version {package.version} by its own metadata, expected {expected.version}. "
             f"Links to a current package serve whatever is newest; fetch {expected.version} from an archive. {RISK}"
         )
@@ -55,17 +55,19 @@ def check_content(label: str, content: Collector, expected: Expected) -> None:
     arch, kernels = content.arch, content.kernels
     check_package(label, content.package, expected)
     if not kernels:
-        raise RocblasError(f"{label}: holds no {arch} kernels. Is it a rocBLAS package that was built for {arch}?")
+        raise SourceRejected(f"{label}: holds no {arch} kernels. Is it a rocBLAS package that was built for {arch}?")
     _check_digests(label, content)
     if content.index is None:
-        raise RocblasError(f"{label}: {names.lazy_index(arch)} is missing; without it rocBLAS loads no {arch} kernel.")
+        raise SourceRejected(
+            f"{label}: {names.lazy_index(arch)} is missing; without it rocBLAS loads no {arch} kernel."
+        )
     if expected.files is not None and len(kernels) != expected.files:
-        raise RocblasError(
+        raise SourceRejected(
             f"{label}: {len(kernels)} {arch} files, expected {expected.files}; some are missing or foreign."
         )
     missing = [f"{name} (named by {owner})" for name, owner in _referred(content) if not _there(name, arch, kernels)]
     if missing:
-        raise RocblasError(f"{label}: incomplete, missing {_some(missing)}. Fetch the package again.")
+        raise SourceRejected(f"{label}: incomplete, missing {_some(missing)}. Fetch the package again.")
 
 
 def _check_digests(label: str, content: Collector) -> None:
@@ -75,15 +77,17 @@ def _check_digests(label: str, content: Collector) -> None:
     for name, item in [*content.kernels.items(), *content.catalogs.items()]:
         listed = content.digests.get(prefix + name)
         if listed is None:
-            raise RocblasError(f"{label}: {name} is not in the package's own list of files; refused as foreign.")
+            raise SourceRejected(f"{label}: {name} is not in the package's own list of files; refused as foreign.")
         found = item.sha256 if listed.algorithm == "sha256" else item.md5
         if found != listed.value or listed.size not in (None, item.size):
-            raise RocblasError(f"{label}: {name} does not have the digest the package lists; damaged. Fetch it again.")
+            raise SourceRejected(
+                f"{label}: {name} does not have the digest the package lists; damaged. Fetch it again."
+            )
     pattern = names.kernel_pattern(content.arch)
     listed_names = {path[len(prefix) :] for path in content.digests if path.startswith(prefix)}
     lost = sorted(name for name in listed_names if pattern.fullmatch(name) and name not in content.kernels)
     if lost:
-        raise RocblasError(f"{label}: incomplete, it lists but does not hold {_some(lost)}. Fetch it again.")
+        raise SourceRejected(f"{label}: incomplete, it lists but does not hold {_some(lost)}. Fetch it again.")
 
 
 def index_names(label: str, content: Collector) -> list[str]:
@@ -91,12 +95,12 @@ def index_names(label: str, content: Collector) -> list[str]:
     try:
         tree = msgpack.loads(content.index or b"")
     except msgpack.MsgpackError as error:
-        raise RocblasError(f"{label}: {names.lazy_index(content.arch)} is damaged: {error}.") from None
+        raise SourceRejected(f"{label}: {names.lazy_index(content.arch)} is damaged: {error}.") from None
     found: set[str] = set()
     _placeholders(tree, found)
     bad = [name for name in found if "/" in name or not name.startswith("TensileLibrary")]
     if not found or bad:
-        raise RocblasError(f"{label}: {names.lazy_index(content.arch)} is no index of Tensile catalogs.")
+        raise SourceRejected(f"{label}: {names.lazy_index(content.arch)} is no index of Tensile catalogs.")
     return sorted(found)
 
 

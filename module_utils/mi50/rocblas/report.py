@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import names
+from .request import Request
 
 
 class Change(NamedTuple):
@@ -37,6 +38,7 @@ def result(
     written = [*change.added, *change.replaced]
     return {
         "changed": change.moved,
+        "needs_source": False,
         "library_dir": str(library),
         "source": public,
         "files": change._asdict(),
@@ -51,6 +53,16 @@ def result(
         },
         "warnings": warnings or [],
     }
+
+
+def deferred(library: Path, request: Request, drift: dict[str, list[str]]) -> dict[str, Any]:
+    """Nothing was done: the source has to be read for `library`. That is a change to come, so check mode says so."""
+    outcome = result(library, {}, Change(), {}, {}, drift=drift)
+    origin = request.source_id or request.src or "the source"
+    outcome.update(changed=request.check_mode, needs_source=True)
+    if request.check_mode:
+        outcome["diff"]["after"] = f"{request.gpu_arch} kernels of {origin}\n"
+    return outcome
 
 
 def _listing(sizes: dict[str, int], listing: list[str]) -> str:

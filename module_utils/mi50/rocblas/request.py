@@ -8,7 +8,7 @@ from .prove import Expected
 
 
 class Request(NamedTuple):
-    """The module's options; `files` is the expected number of files."""
+    """The module's options for one destination; `files` is the expected number of files."""
 
     dest: str
     src: str | None = None
@@ -20,6 +20,10 @@ class Request(NamedTuple):
     verify: str = "stat"
     expected_files: int | None = None
     allow_version_mismatch: bool = False
+    source_id: str | None = None
+    sha256: str | None = None
+    defer: bool = False
+    discard_source: str = "never"
     check_mode: bool = False
 
     @property

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import RocblasError
+from .errors import RocblasError, SourceRejected
 
 STATUS = "[GNUPG:] "
 # VALIDSIG <fingerprint> <date> <timestamp> <expires> … <primary fingerprint>; doc/DETAILS of GnuPG.
@@ -85,13 +85,14 @@ def judge(lines: list[list[str]], signature: str, keyring: Path) -> Verdict:
     for word, reason in REFUSED.items():
         if word in words:
             key = words[word][1] if len(words[word]) > 1 else "?"
-            raise RocblasError(
+            # Only here are the files at fault; with a newer keyring, the same files may pass.
+            raise (SourceRejected if word == "BADSIG" else RocblasError)(
                 f"{signature}: refused, {reason} (key {key}, keyring {keyring}). Fetch package and signature again "
                 "from one place; if the key is new, a newer archlinux-keyring may hold it."
             )
     valid = next((line[1:] for line in lines if line[0] == "VALIDSIG"), None)
     if valid is None or len(valid) < VALIDSIG_FIELDS or not {"GOODSIG", "EXPKEYSIG"} & set(words):
-        raise RocblasError(f"{signature}: not a usable detached signature, or {keyring} not a binary keyring.")
+        raise SourceRejected(f"{signature}: not a usable detached signature, or {keyring} not a binary keyring.")
     fingerprint = valid[PRIMARY]
     if {fingerprint, valid[0]} & _revoked(keyring):
         raise RocblasError(f"{signature}: refused, the distribution no longer trusts key {fingerprint} ({keyring}).")

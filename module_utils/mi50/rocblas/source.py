@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 from . import feed
 from .collect import Collector, walk
-from .errors import RocblasError
+from .errors import RocblasError, SourceRejected
 from .metadata import parse_control, parse_md5sums
 from .signature import Verdict, Verifier
 from .tarwalk import CHUNK, TarStream
@@ -61,7 +61,7 @@ def identify(src: Path) -> Identity:
     except OSError as error:
         raise RocblasError(f"{src}: cannot be read: {error.strerror}. `src` is a path on the managed node.") from None
     if stat.S_ISDIR(status.st_mode):
-        entries = [path.lstat() for _, path in walk(src)]
+        entries = [path.lstat() for dummy, path in walk(src)]
         return Identity(sum(e.st_size for e in entries), max((e.st_mtime_ns for e in entries), default=0), len(entries))
     if not stat.S_ISREG(status.st_mode):
         raise RocblasError(f"{src}: neither a file nor a directory.")
@@ -168,7 +168,7 @@ def _locate(source: IO[bytes], size: int, collector: Collector) -> _Section:
         return _locate_deb(source, head, size, collector)
     method = feed.compression(head)
     if method is None and head[TAR_MAGIC_AT : TAR_MAGIC_AT + len(TAR_MAGIC)] != TAR_MAGIC:
-        raise RocblasError(
+        raise SourceRejected(
             f"{collector.label}: not a package: starts with {head[:8].hex() or 'nothing'}; expected .pkg.tar.zst, .deb "
             "or a tar (plain, gz, xz, zst). A saved error page of a web server looks like this, too."
         )
@@ -184,13 +184,13 @@ def _locate_deb(source: IO[bytes], head: bytes, size: int, collector: Collector)
         header = head[at : at + AR_HEADER]
         name, length = header[:16].decode("ascii", "replace").strip(" /"), header[48:58].strip()
         if header[58:] != AR_END or not length.isdigit() or at + AR_HEADER + int(length) > size:
-            raise RocblasError(f"{collector.label}: damaged or cut off: no valid .deb. Fetch it again.")
+            raise SourceRejected(f"{collector.label}: damaged or cut off: no valid .deb. Fetch it again.")
         at += AR_HEADER
         if name.startswith("data.tar"):
             head += _exactly(source, min(16, size - len(head)) if len(head) < at + 16 else 0, collector.label)
             return _Section(head, at, int(length), feed.compression(head[at : at + 16]), "deb")
         if int(length) > MAX_CONTROL:
-            raise RocblasError(f"{collector.label}: refused, its {name} has {int(length)} bytes.")
+            raise SourceRejected(f"{collector.label}: refused, its {name} has {int(length)} bytes.")
         while len(head) < at + int(length):
             head += _exactly(source, min(CHUNK, size - len(head)), collector.label)
         if name.startswith("control.tar"):
@@ -203,10 +203,10 @@ def _exactly(source: IO[bytes], count: int, label: str) -> bytes:
     while len(data) < count:
         piece = source.read(count - len(data))
         if not piece:
-            raise RocblasError(f"{label}: damaged or cut off: it ends early. Fetch it again.")
+            raise SourceRejected(f"{label}: damaged or cut off: it ends early. Fetch it again.")
         data += piece
     if not data and count:
-        raise RocblasError(f"{label}: empty.")
+        raise SourceRejected(f"{label}: empty.")
     return data
 
 
@@ -222,7 +222,7 @@ def _control(data: bytes, collector: Collector) -> None:
             check=False,
         )
         if done.returncode:
-            raise RocblasError(f"{collector.label}: its control archive is damaged. Fetch it again.")
+            raise SourceRejected(f"{collector.label}: its control archive is damaged. Fetch it again.")
         data = done.stdout[:MAX_CONTROL_PLAIN]
     fd = os.memfd_create("control")
     try:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from typing import Callable, NamedTuple
 
-from .errors import RocblasError
+from .errors import SourceRejected
 
 BLOCK = 512
 CHUNK = 1024 * 1024
@@ -60,7 +60,7 @@ class TarStream:
     def __iter__(self) -> Iterator[Member]:
         """Yield every member; RocblasError when the archive is malformed or ends early."""
         extra: dict[str, str] = {}
-        for _ in range(MAX_MEMBERS):
+        for dummy in range(MAX_MEMBERS):
             block = self._exactly(BLOCK)
             if not block.strip(b"\0"):
                 self._end()
@@ -95,8 +95,8 @@ class TarStream:
         self.copy(pieces.extend)
         return bytes(pieces)
 
-    def _broken(self, why: str) -> RocblasError:
-        return RocblasError(f"{self._label}: damaged or cut off: {why}. Fetch it again.")
+    def _broken(self, why: str) -> SourceRejected:
+        return SourceRejected(f"{self._label}: damaged or cut off: {why}. Fetch it again.")
 
     def _exactly(self, count: int) -> bytes:
         pieces = b""
@@ -141,7 +141,7 @@ class TarStream:
     def _pax(self, data: bytes) -> dict[str, str]:
         records: dict[str, str] = {}
         while data:
-            head, _, _ = data.partition(b" ")
+            head = data.partition(b" ")[0]
             length = int(head) if head.isdigit() else 0
             record = data[len(head) + 1 : length - 1]
             key, equals, value = record.partition(b"=")

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import shutil
 import subprocess
-import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from ..fetch.download import Wanted, download
+from ..fetch.errors import FetchError
+from ..fetch.record import sha256_of
 from .load import StackError
-
-_CHUNK = 1 << 20
-_TIMEOUT_S = 60.0
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while True:
-            block = stream.read(_CHUNK)
-            if not block:
-                return digest.hexdigest()
-            digest.update(block)
 
 
 def cache_path(cache: Path, artifact: dict[str, Any]) -> Path:
@@ -48,7 +29,7 @@ def fetch(artifact: dict[str, Any], cache: Path, keyring: str | None) -> dict[st
     target = cache_path(cache, artifact)
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
-        download(url, target, name)
+        _fetch(url, target, name)
     entry: dict[str, Any] = {"url": url, "path": artifact["path"]}
     try:
         entry["size"], entry["sha256"] = target.stat().st_size, sha256_of(target)
@@ -65,25 +46,11 @@ def fetch(artifact: dict[str, Any], cache: Path, keyring: str | None) -> dict[st
     return entry
 
 
-def download(url: str, target: Path, name: str) -> None:
-    """Fetch a URL into a file, complete or not at all. Proxies come from the environment. Raises StackError."""
-    if urlsplit(url).scheme not in ("http", "https", "file"):
-        raise StackError(f"{name}: {url} cannot be fetched: only http, https and file addresses can")
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+def _fetch(url: str, target: Path, name: str) -> None:
     try:
-        # S310 warns of unexpected schemes; they were refused above.
-        with os.fdopen(handle, "wb") as stream, urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            shutil.copyfileobj(answer, stream, _CHUNK)
-            announced = answer.headers.get("Content-Length")
-        got = Path(temporary).stat().st_size
-        if announced is not None and int(announced) != got:
-            raise StackError(f"{name}: {url} ended after {got} of {announced} bytes; run again")
-        Path(temporary).replace(target)
-    except (OSError, urllib.error.URLError) as exc:
-        raise StackError(f"{name}: {url} cannot be fetched: {exc}; check the base URL and the proxy settings") from exc
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
+        download(Wanted(url, target))
+    except FetchError as exc:
+        raise StackError(f"{name}: {exc}") from exc
 
 
 def _check_signature(artifact: dict[str, Any], target: Path, keyring: str) -> str:
@@ -93,7 +60,7 @@ def _check_signature(artifact: dict[str, Any], target: Path, keyring: str) -> st
         raise StackError(f"{name}: the keyring {keyring} does not exist; install it or leave the keyring empty")
     signature = target.with_name(target.name + ".sig")
     signature.unlink(missing_ok=True)
-    download(artifact["signature"]["url"], signature, name)
+    _fetch(artifact["signature"]["url"], signature, name)
     command = ["gpgv", "--status-fd", "1", "--keyring", keyring, str(signature), str(target)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)

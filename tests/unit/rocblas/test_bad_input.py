@@ -186,7 +186,6 @@ def test_a_plain_tar_states_no_version(patch: Runner, library: Path, tmp_path: P
 
 
 DESTINATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "nothing": (lambda path: None, "no such directory"),
     "a file": (lambda path: path.write_text("x"), "no such directory"),
     "an empty directory": (lambda path: path.mkdir(), "no rocBLAS library directory"),
     "a prefix without catalogs": (
@@ -202,6 +201,17 @@ def test_destination(patch: Runner, library: Path, tmp_path: Path, case: str) ->
     make, words = DESTINATIONS[case]
     make(tmp_path / "dest")
     refused(patch, library, words, dest=str(tmp_path / "dest"))
+
+
+def test_a_destination_that_is_not_there(patch: Runner, tmp_path: Path) -> None:
+    """A check may run before the task that makes it."""
+    dest = str(tmp_path / "dest")
+    with pytest.raises(RocblasError, match="no such directory"):
+        patch(dest=dest)
+    outcome = patch(dest=dest, check_mode=True)
+    assert outcome["changed"]
+    assert outcome["needs_source"]
+    assert "not there yet" in outcome["warnings"][0]
 
 
 def test_a_library_that_leads_elsewhere(patch: Runner, library: Path, tmp_path: Path) -> None:

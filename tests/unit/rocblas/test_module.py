@@ -27,7 +27,9 @@ def test_present_and_absent(
     outcome = call(plugin, capfd, src=package, dest=rocm, version="6.4.3")
     assert outcome["changed"]
     assert contents(library)
-    assert set(outcome) >= {"library_dir", "source", "files", "bytes_written", "manifest", "diff", "drift"}
+    assert set(outcome) >= {"needs_source", "libraries", "diff"}
+    (one,) = outcome["libraries"]
+    assert set(one) == {"dest", "changed", "library_dir", "source", "files", "bytes_written", "manifest", "drift"}
     assert not call(plugin, capfd, src=package, dest=rocm, version="6.4.3")["changed"]
     assert call(plugin, capfd, dest=rocm, state="absent")["changed"]
     assert not contents(library)

@@ -1,0 +1,3 @@
+"""Fetch files from upstream hosts: resumed, proven, all or nothing, and not again while they are there."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Tests of mi50.fetch and its module."""
