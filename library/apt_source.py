@@ -139,11 +139,11 @@ reason:
   type: str
   sample: the source or its key changed
 foreign:
-  description: Installed packages that this source offers in O(build) but that came from elsewhere.
+  description: Installed packages that this source offers in O(build) but that came from elsewhere, with that version.
   returned: always
   type: list
   elements: str
-  sample: [rocminfo]
+  sample: ["rocminfo=1.0.0.60403-128~22.04"]
 """
 
 import json

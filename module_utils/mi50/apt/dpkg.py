@@ -67,19 +67,18 @@ def offered(lists: Path, prefix: str) -> dict[str, set[str]]:
 
 
 def foreign(packages: dict[str, Package], versions: dict[str, set[str]], build: str) -> list[str]:
-    """Installed packages that the repository offers in `build`, but that were taken from elsewhere.
+    """Installed packages that the repository offers in `build`, but that were taken from elsewhere: `name=version`.
 
     A distribution's own rocminfo may have a higher version than AMD's; apt would keep it and then fail on the
-    dependencies, so these are named for installation too.
+    dependencies, so these are named for installation too. With the whole version: apt's pins ignore a pattern that
+    begins with a star, and without an effective pin apt does not go back to a lower version.
     """
-    return sorted(
-        name
-        for name, known in versions.items()
-        if name in packages
-        and packages[name].state == "installed"
-        and packages[name].version not in known
-        and any(is_build(version, build) for version in known)
-    )
+    found = []
+    for name, known in sorted(versions.items()):
+        ours = sorted(version for version in known if is_build(version, build))
+        if ours and name in packages and packages[name].state == "installed" and packages[name].version not in known:
+            found.append(f"{name}={ours[-1]}")
+    return found
 
 
 def is_build(version: str, build: str) -> bool:

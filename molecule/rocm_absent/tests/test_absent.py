@@ -33,7 +33,8 @@ def test_packages(host: Any) -> None:
 
 def test_files(host: Any) -> None:
     before = rows(host.check_output(f"cat {BEFORE}/files"))
-    after = rows(host.check_output(FIND))
+    # dpkg takes /opt along when nothing is left in it, and find then complains.
+    after = rows(host.run(FIND).stdout)
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - STAYS == {
         "/etc/os-release"
     }

@@ -7,6 +7,7 @@ import json
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from mi50.apt import sources
+
 from tests.unit.apt.conftest import own_apt, sign
 
 
@@ -148,4 +149,4 @@ def test_foreign_packages_are_named(run, repository):
     prefix = sources.Source(f"file:{repository}/repo", "jammy", ()).list_prefix
     index = repository / "repo/dists/jammy/main/binary-amd64/Packages"
     (repository / f"root/var/lib/apt/lists/{prefix}main_binary-amd64_Packages").write_bytes(index.read_bytes())
-    assert run()["foreign"] == ["rocm"]
+    assert run()["foreign"] == ["rocm=6.4.3.60403-128~22.04"]
