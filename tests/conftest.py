@@ -34,7 +34,7 @@ def load_plugin(kind: str, name: str) -> ModuleType:
 def _own_opener() -> Iterator[None]:
     """Undo what ansible's open_url does: its opener, with the proxies of that moment, serves the whole process."""
     yield
-    urllib.request.install_opener(None)  # type: ignore[arg-type]  # None is what urllib itself starts with
+    urllib.request.install_opener(None)  # what urllib itself starts with
 
 
 @pytest.fixture
