@@ -16,10 +16,11 @@ from lab.__main__ import up
 from lab.mirror import rocblas, server, tree
 from lab.settings import Settings, from_environment
 
-# What a refused run must leave alone: packages, ROCm, apt's configuration, the loader's, login shells', groups.
+# What a refused run must leave alone: packages, ROCm, apt's files and lists, the loader's, login shells', groups.
 STATE = (
     "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n';"
     " find /opt /etc/apt /etc/ld.so.conf.d /etc/profile.d /etc/environment /etc/group /usr/share/keyrings"
+    " /etc/mi50-aipc /var/lib/apt/lists"
     " \\( -type d -printf '%p d %m\\n' -o -printf '%p %y %s %m %T@ %l\\n' \\) 2>/dev/null | sort"
 )
 

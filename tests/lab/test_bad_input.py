@@ -116,6 +116,12 @@ def test_wrong_key_fingerprint(lab: Lab) -> None:
     refused(lab, "-e", f"rocm_apt_key_fingerprint={wanted}", says=("repository.key", wanted, offered))
 
 
+def test_wrong_key_file(lab: Lab) -> None:
+    key = keys.openpgp(lab.settings, "stranger") / "public.asc"
+    wanted, offered = keys.fingerprint(lab.settings, "rocm"), keys.fingerprint(lab.settings, "stranger")
+    refused(lab, "-e", f"rocm_apt_key_file={key}", says=("repository.key", "rocm_apt_key_file", wanted, offered))
+
+
 def radeon_copy(lab: Lab, name: str) -> Path:
     """A broken copy's own /radeon."""
     return copy_tree(tree.docroot(lab.settings) / "radeon", lab.variant(name) / "radeon")
