@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.preflight.model import Disk, Finding, HostState, Policy, Probe, RepositoryState
+from mi50.preflight.check_repository import check_repository
+from mi50.preflight.model import Check, Disk, Finding, HostState, Policy, Probe, RepositoryState, RepositoryTarget
+from mi50.preflight.proxy import ProxySettings
+from mi50.preflight.repository import look
 from mi50.stack.api import get_stack
 
-from .mirror import Gpg, Mirror, keys, served
+from .mirror import ANSWERS, Ask, Gpg, Mirror, keys, run, served
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 1024**3
@@ -79,3 +83,25 @@ def gpg() -> Iterator[Gpg]:
 def mirror(tmp_path: Path, gpg: Gpg) -> Iterator[Mirror]:
     with served(tmp_path / "mirror", gpg) as made:
         yield made
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node's temporary directory; what is left in it is litter."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def ask(tmp_path: Path, scratch: Path) -> Iterator[Ask]:
+    def asked(
+        target: RepositoryTarget | None, probes: tuple[Probe, ...] = ANSWERS, proxies: ProxySettings | None = None
+    ) -> dict[str, Check]:
+        state = look(target, probes, proxies or ProxySettings(), tmp_path / "node", run)
+        return {check.id.rpartition(".")[2]: check for check in check_repository(state)}
+
+    yield asked
+    assert list(scratch.iterdir()) == [], "left on the node"
+    assert not (tmp_path / "node").exists() or {p.name for p in (tmp_path / "node").iterdir()} <= {"etc", "var"}

@@ -6,21 +6,24 @@ import functools
 import hashlib
 import http.server
 import lzma
+import os
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-from mi50.preflight.model import RepositoryTarget
+from mi50.preflight.model import Check, Probe, RepositoryTarget
 from mi50.preflight.repository import SOURCE
 
 BASE = "mi50_url_radeon"
+ANSWERS = (Probe(BASE, "http://m/x", "ok"),)
+Ask = Callable[..., dict[str, Check]]
 
 
 class Gpg:
@@ -161,3 +164,12 @@ def configure(
     lists.mkdir(parents=True)
     if index:
         (lists / f"{mirror.url.removeprefix('http://')}_{folder}_dists_{suite}_InRelease").touch()
+
+
+def run(command: list[str]) -> tuple[int, str]:
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, check=False)
+    return done.returncode, done.stdout
+
+
+def statuses(found: dict[str, Check]) -> tuple[str, str]:
+    return found["key"].status, found["lists"].status
