@@ -59,7 +59,7 @@ def test_a_distributions_package_with_a_higher_version_is_found(tmp_path):
         "Package: rocminfo\nVersion: 1.0.0.60403-128~22.04\n\nPackage: rocblas\nVersion: 4.4.1.60403-128~22.04\n"
     )
     offered = dpkg.offered(lists, "m_dists_jammy_")
-    assert dpkg.foreign(dpkg.read_status(root(tmp_path)), offered, "60403") == ["rocminfo"]
+    assert dpkg.foreign(dpkg.read_status(root(tmp_path)), offered, "60403") == ["rocminfo=1.0.0.60403-128~22.04"]
     assert dpkg.foreign(dpkg.read_status(tmp_path), offered, "60404") == []
 
 
