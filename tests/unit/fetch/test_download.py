@@ -257,6 +257,29 @@ def test_one_at_a_time(upstream: Upstream, wanted: Wanted, tmp_path: Path) -> No
     assert listing(tmp_path) == {"x.zst"}
 
 
+def test_a_file_finished_between_open_and_lock_is_not_written_to(
+    upstream: Upstream, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".x.zst.part").write_bytes(b"whole")
+
+    def late(*_arguments: object) -> None:
+        (tmp_path / ".x.zst.part").replace(wanted.dest)
+
+    monkeypatch.setattr(partial.fcntl, "flock", late)
+    with pytest.raises(FetchError, match="another run"):
+        download(wanted)
+    assert wanted.dest.read_bytes() == b"whole"
+
+
+def test_the_next_ones_partial_file_is_left_alone(tmp_path: Path) -> None:
+    mine = partial.Partial(tmp_path / "x")
+    mine.write(b"whole")
+    mine.commit(0o644)
+    (tmp_path / ".x.part").write_bytes(b"somebody else's")
+    mine.close()
+    assert listing(tmp_path) == {"x", ".x.part"}
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

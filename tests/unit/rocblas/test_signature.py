@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from mi50.rocblas.errors import RocblasError
+from mi50.rocblas.errors import RocblasError, SourceRejected
 from mi50.rocblas.signature import judge
 
 from tests.unit.rocblas.conftest import Runner
@@ -98,8 +98,10 @@ def test_refused(
     else:
         monkeypatch.setenv("PATH", "/nonexistent")
         words = "install the package gpgv"
-    with pytest.raises(RocblasError, match=words):
+    with pytest.raises(RocblasError, match=words) as caught:
         patch(signature=str(sig), keyring=str(keyring))
+    if case != "unknown key":  # gpgv has no word of its own for an empty keyring
+        assert isinstance(caught.value, SourceRejected) == (case in ("other file", "garbage"))
     assert not list(library.glob("*gfx906*"))
 
 

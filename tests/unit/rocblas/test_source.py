@@ -94,6 +94,14 @@ def test_defer_takes_what_is_there_already(patch: Runner, package: Path) -> None
     assert not patch(defer=True)["needs_source"]
 
 
+def test_without_an_address_a_source_that_is_gone_is_missed(patch: Runner, package: Path) -> None:
+    patch()
+    package.unlink()
+    assert patch(defer=True)["needs_source"]
+    with pytest.raises(RocblasError, match="cannot be read"):
+        patch()
+
+
 def test_digest(patch: Runner, package: Path, library: Path) -> None:
     with pytest.raises(RocblasError, match=r"its sha256 is .*, expected 00000"):
         patch(sha256="0" * 64)
