@@ -160,7 +160,7 @@ libraries:
     dest:
       description: The destination as given.
       returned: always
-      type: path
+      type: str
       sample: /opt/rocm-6.4.3
     changed:
       description: Whether this one changed.
