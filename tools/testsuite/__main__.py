@@ -44,12 +44,13 @@ def summary(stages: list[Stage]) -> str:
 
 def run_stages(names: list[str], logs: Path) -> int:
     """Run the stages in their fixed order, print the counts, and return the exit code."""
-    shutil.rmtree(logs, ignore_errors=True)
     stages = []
     for name, run in STAGES.items():
         if name not in names:
             continue
-        stage = Stage(name, logs, environment=tool_environment())
+        # A folder for each stage: another stage may be running from this checkout, and keeps its logs.
+        shutil.rmtree(logs / name, ignore_errors=True)
+        stage = Stage(name, logs / name, environment=tool_environment())
         try:
             run(stage)
         except Exception as error:  # the others still run, and this one counts
@@ -58,7 +59,8 @@ def run_stages(names: list[str], logs: Path) -> int:
     failed = sum(stage.counts.failed for stage in stages)
     ran = sum(stage.counts.passed for stage in stages)
     if not failed:
-        shutil.rmtree(logs, ignore_errors=True)
+        for stage in stages:
+            shutil.rmtree(stage.logs, ignore_errors=True)
     print(summary(stages), flush=True)
     return 1 if failed or not ran else 0
 

@@ -59,7 +59,7 @@ def test_green_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyte
     code, output = run_suite(monkeypatch, tmp_path, capsys, True, True)
     assert code == 0
     assert output.endswith("\n2 passed, 0 failed\n")
-    assert not (tmp_path / "logs").exists()
+    assert not (tmp_path / "logs" / "one").exists()
 
 
 def test_red_run_shows_and_keeps_the_log(
@@ -69,7 +69,11 @@ def test_red_run_shows_and_keeps_the_log(
     assert code == 1
     assert output.endswith("\n1 passed, 1 failed\n")
     assert "    hello\n" in output
-    assert (tmp_path / "logs" / "one-step_1.log").read_text() == "hello\n"
+    assert (tmp_path / "logs" / "one" / "one-step_1.log").read_text() == "hello\n"
+    # A run of another stage, which may be going on at the same time, leaves it alone.
+    monkeypatch.setattr(suite, "STAGES", {"two": lambda stage: stage.check("step", list)})
+    assert suite.run_stages(["two"], tmp_path / "logs") == 0
+    assert (tmp_path / "logs" / "one" / "one-step_1.log").exists()
 
 
 def test_a_run_of_nothing_is_red(
