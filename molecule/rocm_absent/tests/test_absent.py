@@ -35,9 +35,8 @@ def test_files(host: Any) -> None:
     before = rows(host.check_output(f"cat {BEFORE}/files"))
     # dpkg takes /opt along when nothing is left in it, and find then complains.
     after = rows(host.run(FIND).stdout)
-    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - STAYS == {
-        "/etc/os-release"
-    }
+    assert len(before) > 100, "the snapshot is empty: this proves nothing"
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - STAYS == set()
 
 
 def test_apt_and_linker_forgot_it(host: Any) -> None:
