@@ -150,3 +150,9 @@ def test_foreign_packages_are_named(run, repository):
     index = repository / "repo/dists/jammy/main/binary-amd64/Packages"
     (repository / f"root/var/lib/apt/lists/{prefix}main_binary-amd64_Packages").write_bytes(index.read_bytes())
     assert run()["foreign"] == ["rocm=6.4.3.60403-128~22.04"]
+
+
+def test_apts_words_about_the_candidate_name_the_final_file(run, repository):
+    result = run(components=[])
+    assert result["failed"] is True and "Malformed" in result["msg"]
+    assert "candidate-" not in result["msg"] and "etc/apt/sources.list.d/mi50-rocm.sources" in result["msg"]
