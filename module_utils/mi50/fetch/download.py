@@ -6,6 +6,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -120,12 +121,12 @@ def _receive(answer: http.client.HTTPResponse | addinfourl, url: str, partial: P
         )
 
 
-def _continues(headers: http.client.HTTPMessage, at: int) -> bool:
+def _continues(headers: Message, at: int) -> bool:
     """True when a 206 starts exactly where our bytes end."""
     return (headers.get("Content-Range") or "").startswith(f"bytes {at}-")
 
 
-def _validator(headers: http.client.HTTPMessage) -> str:
+def _validator(headers: Message) -> str:
     """Return what If-Range takes: a strong ETag or else the date; empty when the server cannot resume."""
     if (headers.get("Accept-Ranges") or "").strip().lower() == "none":
         return ""
