@@ -151,8 +151,40 @@ source_rejected:
   returned: failure
   type: bool
   sample: true
+library_dir:
+  description: As in RV(libraries[].library_dir).
+  returned: with one destination
+  type: str
+  sample: /opt/rocm-6.4.3/lib/rocblas/library
+source:
+  description: As in RV(libraries[].source).
+  returned: with one destination
+  type: dict
+  sample: {kind: arch, name: rocblas, version: 6.4.3-3}
+files:
+  description: As in RV(libraries[].files).
+  returned: with one destination
+  type: dict
+  sample: {added: [TensileLibrary_lazy_gfx906.dat], replaced: [], removed: [], unchanged: []}
+bytes_written:
+  description: As in RV(libraries[].bytes_written).
+  returned: with one destination
+  type: int
+  sample: 142014224
+manifest:
+  description: As in RV(libraries[].manifest).
+  returned: with one destination
+  type: str
+  sample: /opt/rocm-6.4.3/lib/rocblas/library/.gfx906_rocblas.json
+drift:
+  description: As in RV(libraries[].drift).
+  returned: with one destination
+  type: dict
+  sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
 libraries:
-  description: The destinations in the order given; on failure those before the one that failed.
+  description:
+    - The destinations in the order given; on failure those before the one that failed.
+    - A single destination's fields stand at the top level of the result, too.
   returned: always
   type: list
   elements: dict
@@ -225,11 +257,10 @@ libraries:
       type: dict
       sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
 diff:
-  description: The files that change with their sizes, before and after.
+  description: The files that change with their sizes, before and after; a list of such when there are several destinations.
   returned: success
-  type: list
-  elements: dict
-  sample: [{before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}]
+  type: dict
+  sample: {before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -46,6 +46,9 @@ def run_all(request: Request, destinations: Sequence[str]) -> tuple[dict[str, An
         total["libraries"].append({"dest": dest, "changed": outcome["changed"], **own})
     if request.state == "present" and request.discard_source == "always" and not total["needs_source"]:
         _discard(request)
+    if len(total["libraries"]) == 1:
+        # The usual call has one destination; what became of it is the module's result itself.
+        total = {**total["libraries"][0], **total, "diff": total["diff"][0]}
     return total, None
 
 

@@ -30,6 +30,8 @@ def test_present_and_absent(
     assert set(outcome) >= {"needs_source", "libraries", "diff"}
     (one,) = outcome["libraries"]
     assert set(one) == {"dest", "changed", "library_dir", "source", "files", "bytes_written", "manifest", "drift"}
+    assert one.items() <= outcome.items()
+    assert "TensileLibrary_lazy_gfx906.dat" in outcome["diff"]["after"]
     assert not call(plugin, capfd, src=package, dest=rocm, version="6.4.3")["changed"]
     assert call(plugin, capfd, dest=rocm, state="absent")["changed"]
     assert not contents(library)
