@@ -63,21 +63,24 @@ class ActionModule(ActionBase):
     def _inventory(self, task_vars: dict[str, Any]) -> Inventory:
         values: dict[str, Any] = {}
         broken: dict[str, str] = {}
+        ours = prefixes(_CHECKOUT / "roles")
         for name in sorted(task_vars):
-            if not name.startswith(prefixes(_CHECKOUT / "roles")):
+            if not name.startswith(ours):
                 continue
             try:
                 values[name] = self._templar.template(task_vars[name])
             except AnsibleError as exc:
                 broken[name] = " ".join(str(exc).split())
         values.setdefault("mi50_stack", DEFAULT_STACK)
-        hostvars = task_vars["hostvars"]
+        hosts = tuple(task_vars.get("ansible_play_hosts_all", ()))
+        # One host compares them all: if each did, the cost would grow with the square of their number.
+        compared = hosts if task_vars["inventory_hostname"] == hosts[0] else ()
         return Inventory(
             host=task_vars["inventory_hostname"],
             variables=values,
             broken=broken,
             groups=tuple(task_vars.get("group_names", ())),
-            hosts=tuple(_entry(name, hostvars[name]) for name in task_vars.get("ansible_play_hosts_all", ())),
+            hosts=tuple(_entry(name, task_vars["hostvars"][name]) for name in compared),
         )
 
 

@@ -153,7 +153,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50 import config_files
-from ansible.module_utils.mi50.apt import dpkg, keyring, openpgp, sources
+from ansible.module_utils.mi50.apt import keyring, sources, state
 from ansible.module_utils.urls import fetch_url
 
 ROOT = Path("/")
@@ -219,17 +219,15 @@ def options() -> dict[str, dict[str, object]]:
     }
 
 
-def trusted(module: AnsibleModule, path: Path) -> tuple[keyring.Plan, bytes]:
-    """What the keyring shall hold, compared and in full; ends the module for a wrong key."""
-    installed = path.read_bytes() if path.is_file() else None
+def look(module: AnsibleModule, wanted: state.Settings) -> state.State:
+    """Compare; ends the module for a wrong key."""
     try:
-        wanted = [openpgp.normalise_fingerprint(value) for value in module.params["fingerprints"]]
-        plan = keyring.plan(installed, wanted, lambda: fetch(module), time.time())
+        found = state.look(wanted, lambda: fetch(module), root=ROOT, now=time.time())
     except (ValueError, keyring.KeyringError) as error:
         module.fail_json(msg=str(error))
-    for warning in plan.warnings:
+    for warning in found.key.warnings:
         module.warn(warning)
-    return plan, plan.data if plan.data is not None else installed or b""
+    return found
 
 
 def main() -> None:
@@ -240,47 +238,31 @@ def main() -> None:
         required_one_of=[("key_url", "key_content")],
         supports_check_mode=True,
     )
-    params = module.params
-    path, ring = Path(params["path"]), Path(params["keyring"])
-    source = sources.Source(params["uri"], params["suite"], tuple(params["components"]))
-    key_plan, key = trusted(module, ring)
-    # Whatever its content, apt's own user must be able to read it.
-    new_key = key_plan.data is not None or ring.stat().st_mode & 0o777 != config_files.MODE
-    text = sources.render(source, params["architectures"], ring)
-    # The source comes last: a killed run leaves none without its key and pin.
-    files = [config_files.File(Path(item["path"]), item["content"]) for item in params["files"]]
-    changes = config_files.plan([*files, config_files.File(path, text)])
-    stamp = Path(params["stamp_dir"]) / f"{path.stem}.refreshed.json"
-    value = sources.digest([text.encode(), key])
-    reason = sources.why_refresh(
-        stamp, value, [source], root=ROOT, valid_seconds=params["cache_valid_time"], now=time.time()
-    )
-    # A source that somebody edited is put back the same way as a new one.
-    if reason is None and any(change.file.path == path for change in changes):
-        reason = "the source or its key changed"
-    refreshed = bool(reason) and not module.check_mode
+    wanted = state.settings(module.params)
+    found = look(module, wanted)
+    refreshed = bool(found.reason) and not module.check_mode
     try:
         if refreshed:
-            prove(module, source, key)
+            prove(module, wanted.source, found.trusted)
         if not module.check_mode:
-            if new_key:
-                config_files.write(ring, key)
-            config_files.apply(changes)
+            if found.new_key:
+                config_files.write(wanted.keyring, found.trusted)
+            config_files.apply(found.changes)
         if refreshed:
-            stamp.write_text(json.dumps({"digest": value, "refreshed": time.time()}) + "\n")
+            wanted.stamp.write_text(json.dumps({"digest": found.digest, "refreshed": time.time()}) + "\n")
     except OSError as error:
         module.fail_json(msg=f"cannot write {error.filename}: {error.strerror}")
-    offered = dpkg.offered(ROOT / sources.LISTS, source.list_prefix)
-    before, after = ("".join(f"{line}\n" for line in lines) for lines in (key_plan.before, key_plan.after))
-    key_diff = [{"before_header": str(ring), "after_header": str(ring), "before": before, "after": after}]
+    ring = str(wanted.keyring)
+    before, after = ("".join(f"{line}\n" for line in lines) for lines in (found.key.before, found.key.after))
+    key_diff = [{"before_header": ring, "after_header": ring, "before": before, "after": after}]
     module.exit_json(
-        changed=new_key or bool(changes),
-        changed_paths=[*([str(ring)] if new_key else []), *(str(change.file.path) for change in changes)],
-        keys=list(key_plan.after),
+        changed=found.new_key or bool(found.changes),
+        changed_paths=[*([ring] if found.new_key else []), *(str(change.file.path) for change in found.changes)],
+        keys=list(found.key.after),
         refreshed=refreshed,
-        reason=reason or "",
-        foreign=dpkg.foreign(dpkg.read_status(ROOT), offered, params["build"]),
-        diff=(key_diff if new_key else []) + [change.diff() for change in changes],
+        reason=found.reason or "",
+        foreign=state.foreign(wanted, ROOT),
+        diff=(key_diff if found.new_key else []) + [change.diff() for change in found.changes],
     )
 
 

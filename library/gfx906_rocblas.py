@@ -176,11 +176,6 @@ manifest:
   returned: with one destination
   type: str
   sample: /opt/rocm-6.4.3/lib/rocblas/library/.gfx906_rocblas.json
-drift:
-  description: As in RV(libraries[].drift).
-  returned: with one destination
-  type: dict
-  sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
 libraries:
   description:
     - The destinations in the order given; on failure those before the one that failed.
@@ -257,7 +252,7 @@ libraries:
       type: dict
       sample: {missing: [TensileLibrary_lazy_gfx906.dat]}
 diff:
-  description: The files that change with their sizes, before and after; a list of such when there are several destinations.
+  description: The files that change with their sizes, before and after; a list when there are several destinations.
   returned: success
   type: dict
   sample: {before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}

@@ -61,6 +61,60 @@ options:
     type: list
     elements: str
     default: []
+  source:
+    description:
+      - The apt source of O(packages), as M(apt_source) takes it, to tell RV(settled).
+    type: dict
+    suboptions:
+      path:
+        description: The source file.
+        type: path
+        required: true
+      uri:
+        description: Address of the repository.
+        type: str
+        required: true
+      components:
+        description: Components of the repository.
+        type: list
+        elements: str
+        default: [main]
+      architectures:
+        description: Architectures of the packages.
+        type: list
+        elements: str
+        default: [amd64]
+      keyring:
+        description: File with the key.
+        type: path
+        required: true
+      fingerprints:
+        description: Fingerprints of the keys that are trusted.
+        type: list
+        elements: str
+        required: true
+      files:
+        description: Further files that belong to it.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path:
+            description: The file.
+            type: path
+            required: true
+          content:
+            description: Its whole text.
+            type: str
+            required: true
+      cache_valid_time:
+        description: Seconds after which its package lists count as old.
+        type: int
+        default: 86400
+      stamp_dir:
+        description: Where the last proof of the lists is recorded.
+        type: path
+        default: /var/cache/mi50-aipc
   sysfs_root:
     description: Where sysfs is mounted.
     type: path
@@ -157,6 +211,13 @@ reboot_reasons:
   type: list
   elements: str
   sample: []
+settled:
+  description:
+    - Whether nothing is left to do. The source, packages, groups and the driver are as asked for.
+    - Never true without O(source), nor for the DKMS driver, which has a source of its own.
+  returned: always
+  type: bool
+  sample: true
 problems:
   description: What stands between this node and the release.
   returned: always
@@ -165,10 +226,33 @@ problems:
   sample: [package rocm is not installed; wanted a version of build 60403]
 """
 
+import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.apt import state
 from ansible.module_utils.mi50.rocm import driver, host, info
+
+FILE = {"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}}
+SOURCE = {
+    "path": {"type": "path", "required": True},
+    "uri": {"type": "str", "required": True},
+    "components": {"type": "list", "elements": "str", "default": ["main"]},
+    "architectures": {"type": "list", "elements": "str", "default": ["amd64"]},
+    "keyring": {"type": "path", "required": True, "no_log": False},
+    "fingerprints": {"type": "list", "elements": "str", "required": True, "no_log": False},
+    "files": {"type": "list", "elements": "dict", "default": [], "options": FILE},
+    "cache_valid_time": {"type": "int", "default": 86400},
+    "stamp_dir": {"type": "path", "default": "/var/cache/mi50-aipc"},
+}
+
+
+def source_settled(source: dict[str, Any] | None, suite: str, build: str) -> bool:
+    """Tell whether the apt source is as asked for."""
+    if source is None:
+        return False
+    return state.settled(state.settings({**source, "suite": suite, "build": build}), root=Path("/"), now=time.time())
 
 
 def main() -> None:
@@ -185,6 +269,7 @@ def main() -> None:
             "users": dict(names),
             "groups": {"type": "list", "elements": "str", "default": ["render", "video"]},
             "uris": dict(names),
+            "source": {"type": "dict", "options": SOURCE},
             "sysfs_root": {"type": "path", "default": "/sys"},
             "proc_root": {"type": "path", "default": "/proc"},
             "dev_root": {"type": "path", "default": "/dev"},
@@ -192,6 +277,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = dict(module.params)
+    source = params.pop("source")
     trees = (Path(params.pop(f"{name}_root")) for name in ("sysfs", "proc", "dev"))
 
     def run(command: list[str]) -> tuple[int, str]:
@@ -204,7 +290,10 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except FileNotFoundError as error:
         module.fail_json(msg=f"{error.filename} is missing: ROCm is installed with apt, on Debian or Ubuntu only")
-    module.exit_json(changed=False, **result)
+    for warning in result["driver"]["warnings"]:
+        module.warn(warning)
+    sound = source_settled(source, result["platform"].get("suite", ""), params["build"])
+    module.exit_json(changed=False, settled=sound and info.settled(result), **result)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ installed with another.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -89,6 +90,9 @@ class Feed:
                 piece = self._source.read(CHUNK)
         except OSError as error:
             self.error = error
+        except ValueError:
+            # The file was closed under this thread: the reader refused the source and said why.
+            self.error = OSError(errno.ECANCELED, "given up half-way")
         finally:
             for fd in [*self._followers, self._write_end]:
                 if fd >= 0:

@@ -149,6 +149,13 @@ def collect(roots: host.Roots, wanted: Wanted, runner: Runner) -> dict[str, Any]
     }
 
 
+def settled(seen: Mapping[str, Any]) -> bool:
+    """Tell from what `collect` found whether nothing is left to do, the apt source aside."""
+    lacks = [*seen["missing"].values(), seen["driver"]["packages"], seen["problems"], seen["wrong_origin"]]
+    # The DKMS driver has an apt source of its own, which nobody has looked at here.
+    return not any(lacks) and seen["driver"]["mode"] != "dkms"
+
+
 def _problems(wanted: Wanted, version: str | None, packages: Mapping[str, dpkg.Package], audit: list[str]) -> list[str]:
     """What stands between this node and the stack's ROCm; verification demands that there be none."""
     found = [f"dpkg: {line} (run `dpkg --configure -a`, or remove the package)" for line in audit]

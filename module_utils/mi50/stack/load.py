@@ -9,15 +9,19 @@ import copy
 import difflib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .checked import Checked
 
 try:
-    import jsonschema
     import yaml
 
     HAS_LIBRARIES = True
-except ImportError:  # a managed node never loads stacks; only the controller has these two
+except ImportError:  # a managed node never loads stacks; only the controller has it
     HAS_LIBRARIES = False
+
+if TYPE_CHECKING:
+    import jsonschema
 
 Stack = dict[str, Any]
 Parsed = Any  # what a YAML or JSON parser returns
@@ -58,8 +62,11 @@ def load_stack(name: str, stacks_dir: Path) -> Stack:
     key = (*_stamp(path), *_stamp(schema_path))
     if key not in _CACHE:
         data = read_yaml(path)
-        validate(data, json.loads(schema_path.read_text(encoding="utf-8")), path)
-        _check_consistency(data, path)
+        checked = Checked(path, schema_path)
+        if not checked.before():
+            validate(data, json.loads(schema_path.read_text(encoding="utf-8")), path)
+            _check_consistency(data, path)
+            checked.remember()
         _CACHE[key] = data
     return copy.deepcopy(_CACHE[key])
 
@@ -67,7 +74,8 @@ def load_stack(name: str, stacks_dir: Path) -> Stack:
 def read_yaml(path: Path) -> Parsed:
     """Parse a YAML file. Raises StackError naming the file and the line."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        # libyaml's loader where PyYAML has it: every worker of a play parses these files.
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
     except (OSError, UnicodeDecodeError) as exc:
         raise StackError(f"{path}: cannot be read: {exc}") from exc
     except yaml.YAMLError as exc:
@@ -76,6 +84,11 @@ def read_yaml(path: Path) -> Parsed:
 
 def validate(data: Parsed, schema: dict[str, Any], path: Path) -> None:
     """Check parsed data against a JSON schema. Raises StackError with all complaints, the deepest of each branch."""
+    try:
+        # Here and not above: the import takes a tenth of a second, and a stack that was checked before needs none.
+        import jsonschema  # noqa: PLC0415
+    except ImportError as exc:
+        raise StackError("jsonschema is needed on the controller: pip install -r requirements.txt") from exc
     validator = jsonschema.Draft202012Validator(schema)
     errors = sorted(validator.iter_errors(data), key=lambda e: [str(part) for part in e.absolute_path])
     if errors:
@@ -83,9 +96,11 @@ def validate(data: Parsed, schema: dict[str, Any], path: Path) -> None:
         raise StackError(f"{path}: not a valid stack: " + "; ".join(lines) + f". The rules are in {schema_name(path)}.")
 
 
-def _deepest(error: jsonschema.exceptions.ValidationError) -> jsonschema.exceptions.ValidationError:
+def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
     """Return the cause inside an if/then branch, which says more than the branch itself."""
-    found = jsonschema.exceptions.best_match([error])
+    from jsonschema.exceptions import best_match  # noqa: PLC0415 - see validate
+
+    found = best_match([error])
     return found if found is not None else error
 
 
@@ -94,7 +109,7 @@ def schema_name(path: Path) -> str:
     return f"{path.parent.name}/schema.json"
 
 
-def _complaint(error: jsonschema.exceptions.ValidationError) -> str:
+def _complaint(error: jsonschema.ValidationError) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "top level"
     schema = error.schema if isinstance(error.schema, dict) else {}
     hint = f" ({schema['description']})" if schema.get("description") else ""

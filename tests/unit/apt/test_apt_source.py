@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import time
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from mi50.apt import sources
+from mi50.apt import sources, state
 
 from tests.unit.apt.conftest import own_apt, sign
 
@@ -60,6 +62,42 @@ def test_writes_once_proven_and_settles(run, written, repository, keys):
     assert (again["changed"], again["refreshed"], again["reason"]) == (False, False, "")
     assert written() == before
     assert [path.name for path in (repository / "root/stamps").iterdir()] == ["mi50-rocm.refreshed.json"]
+
+
+def test_settled_tells_without_writing_or_network(run, written, repository, keys):
+    """The same comparison serves rocm_info, which lets a node that lacks nothing go without this module."""
+    root = repository / "root"
+    wanted = state.settings(
+        {
+            "path": root / "etc/apt/sources.list.d/mi50-rocm.sources",
+            "uri": f"file:{repository}/repo",
+            "suite": "jammy",
+            "components": ["main"],
+            "architectures": ["amd64"],
+            "keyring": root / "etc/apt/keyrings/rocm.gpg",
+            "fingerprints": [keys.rsa],
+            "files": [{"path": root / "etc/apt/preferences.d/pin", "content": "Package: *\n"}],
+            "build": "60403",
+            "cache_valid_time": 86400,
+            "stamp_dir": root / "stamps",
+        }
+    )
+
+    def settled(now=None, **changes):
+        return state.settled(dataclasses.replace(wanted, **changes), root=root, now=now or time.time())
+
+    assert not settled(), "nothing is there yet"
+    assert run()["changed"] is True
+    (root / "var/lib/dpkg").mkdir(parents=True, exist_ok=True)
+    (root / "var/lib/dpkg/status").touch()
+    before = written()
+    assert settled()
+    assert not settled(now=time.time() + 100_000), "old lists"
+    assert not settled(fingerprints=["0" * 40]), "another key"
+    assert not settled(fingerprints=["no fingerprint"])
+    (root / "etc/apt/preferences.d/pin").write_text("somebody's\n")
+    assert not settled(), "an edited pin"
+    assert set(written()) == set(before)
 
 
 def test_check_mode_writes_nothing_and_shows_it(run, written, keys, repository):

@@ -181,3 +181,24 @@ def test_secure_boot(roots):
     write(variable)
     variable.write_bytes(b"\x06\0\0\0\x01")
     assert host.secure_boot(roots) is True
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"missing": {"packages": ["rocm"], "groups": []}}, False),
+        ({"driver": {"mode": "inbox", "packages": ["firmware-amd-graphics"]}}, False),
+        ({"driver": {"mode": "dkms", "packages": []}}, False),
+        ({"problems": ["dpkg: amdgpu-dkms half-configured"]}, False),
+        ({"wrong_origin": [{"name": "rocminfo"}]}, False),
+    ],
+)
+def test_settled_only_when_nothing_is_left_to_do(change, expected):
+    seen = {
+        "missing": {"packages": [], "groups": []},
+        "driver": {"mode": "inbox", "packages": []},
+        "problems": [],
+        "wrong_origin": [],
+    }
+    assert info.settled({**seen, **change}) is expected
