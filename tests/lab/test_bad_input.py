@@ -100,9 +100,9 @@ def test_full_disk(lab: Lab) -> None:
 def test_half_configured_dpkg(lab: Lab) -> None:
     pool = tree.docroot(lab.settings) / "radeon/amdgpu/6.4.3/ubuntu/pool"
     package = next(pool.rglob("amdgpu-dkms_*.deb"))
-    engine.docker("cp", str(package), f"{nodes.container(NODE)}:/root/amdgpu-dkms.deb")
+    engine.docker("cp", str(package), f"{nodes.container(NODE)}:/var/tmp/amdgpu-dkms.deb")
     broken = lab.ssh(
-        NODE, "touch /srv/mi50-lab/standin_dkms_fails; dpkg -i /root/amdgpu-dkms.deb >/dev/null 2>&1; echo $?"
+        NODE, "touch /srv/mi50-lab/standin_dkms_fails; dpkg -i /var/tmp/amdgpu-dkms.deb >/dev/null 2>&1; echo $?"
     )
     assert broken.strip() != "0", "the stand-in did not break dpkg: this proves nothing"
     try:

@@ -28,17 +28,8 @@ MAX_PLAYBOOK_LINES = 60
 FORBIDDEN_MODULES = {"shell", "raw", "apt_key", "apt_repository"}
 FORBIDDEN_KEYS = {"ignore_errors", "ignore_unreachable"}
 ROLE_FILES = ("defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml", "README.md")
-# Hosts that everybody uses and that stacks, documents and tests may name.
-PUBLIC = (
-    "github.com",
-    "debian.org",
-    "ubuntu.com",
-    "python.org",
-    "pypi.org",
-    "pythonhosted.org",
-    "npmjs.org",
-    "localhost",
-)
+# What a machine's configuration may name and a stack may name as well: upstreams are no package registry.
+PUBLIC = ("github.com", "localhost")
 URL_HOST = re.compile(r"https?://(?:[^\s/@\"']*@)?([A-Za-z0-9.-]+)")
 
 
