@@ -7,6 +7,7 @@ import dataclasses
 import os
 import platform
 import re
+import resource
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Sample:
 
     nodes: int
     seconds: list[float] = field(default_factory=list)
+    controller: list[float] = field(default_factory=list)
     tasks: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -56,6 +58,12 @@ def _run(settings: Settings) -> site.Result:
     return result
 
 
+def _cpu_of_children() -> float:
+    """Processor seconds of every finished child so far: ansible-playbook, its workers and its ssh clients."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def sample(settings: Settings, repeats: int) -> Sample:
     """Bring the nodes up, converge them, then time runs that must change nothing."""
     node_image = image.node(settings)
@@ -66,7 +74,9 @@ def sample(settings: Settings, repeats: int) -> Sample:
     _run(settings)
     got = Sample(settings.nodes)
     for _ in range(repeats):
+        before = _cpu_of_children()
         result = _run(settings)
+        got.controller.append(_cpu_of_children() - before)
         changed = [host for host, counts in result.recap.items() if counts["changed"]]
         if changed or len(result.recap) != settings.nodes:
             raise LabError(f"not converged: hosts {sorted(result.recap)}, changed on {changed}")
@@ -87,11 +97,12 @@ def table(samples: list[Sample], repeats: int) -> str:
         f"lab nodes (`changed=0` on every one), median of {repeats} runs. All share {os.cpu_count()} cores",
         f"({platform.machine()}, Python {platform.python_version()}), so what grows is mostly the nodes' own work.",
         "",
-        f"| nodes | median s | min s | max s | times {base.nodes} node |",
-        "|---|---|---|---|---|",
+        f"| nodes | median s | min s | max s | times {base.nodes} node | processor s of the controller |",
+        "|---|---|---|---|---|---|",
     ]
     for item in samples:
         cells = [item.median, min(item.seconds), max(item.seconds), item.median / base.median]
+        cells.append(statistics.median(item.controller))
         lines.append(f"| {item.nodes} | " + " | ".join(f"{value:.2f}" for value in cells) + " |")
     last = samples[-1]
     if last.nodes > base.nodes:

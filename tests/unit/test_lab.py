@@ -91,3 +91,13 @@ def test_versions_look_like_amds() -> None:
             name, _, version = need.partition(" ")
             if name != "python3":
                 assert version == f"(= {debs[name].version})"
+
+
+def test_the_table_says_whether_the_bar_is_met() -> None:
+    one = measure.Sample(1, [2.0, 2.0], [1.0, 1.5], {"a : b": 3.0})
+    eight = measure.Sample(8, [4.9, 4.9], [5.0, 5.0], {"a : b": 9.0})
+    text = measure.table([one, eight], 2)
+    assert "| 8 | 4.90 | 4.90 | 4.90 | 2.45 | 5.00 |" in text
+    assert "Measured 2.45: met." in text
+    eight.seconds = [5.2, 5.2]
+    assert "Measured 2.60: missed." in measure.table([one, eight], 2)
