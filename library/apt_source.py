@@ -122,7 +122,7 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/apt/keyrings/rocm.gpg]
-keys:
+trusted_keys:
   description: The keys of the keyring, with the day they expire.
   returned: always
   type: list
@@ -258,7 +258,7 @@ def main() -> None:
     module.exit_json(
         changed=found.new_key or bool(found.changes),
         changed_paths=[*([ring] if found.new_key else []), *(str(change.file.path) for change in found.changes)],
-        keys=list(found.key.after),
+        trusted_keys=list(found.key.after),
         refreshed=refreshed,
         reason=found.reason or "",
         foreign=state.foreign(wanted, ROOT),

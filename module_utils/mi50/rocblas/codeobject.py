@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 import struct
-import subprocess
 import zlib
 
+from .. import process
 from .errors import RocblasError, SourceRejected
 
 # What a caller must keep of a file for check(): all headers lie within; a bundle's entry table is far smaller.
@@ -142,5 +142,4 @@ def _unzstd(name: str, payload: bytes) -> bytes:
     if tool is None:
         raise RocblasError(f"{name}: a zstd-compressed offload bundle; install the package zstd to have it checked.")
     # The payload is only the file's head, so zstd ends in an error; what came out before is what is wanted.
-    done = subprocess.run([tool, "-dcq"], input=payload, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return done.stdout[:HEAD_BYTES]
+    return process.run([tool, "-dcq"], payload).output[:HEAD_BYTES]

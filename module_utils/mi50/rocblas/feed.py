@@ -12,11 +12,11 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import threading
 from collections.abc import Sequence
 from typing import IO, Any, Callable
 
+from .. import process
 from .errors import RocblasError, SourceRejected
 
 CHUNK = 1024 * 1024
@@ -130,14 +130,14 @@ class Decompressor:
     def __init__(self, method: str | None, label: str, stdin: int) -> None:
         """Start it on the pipe end `stdin`, which it takes over."""
         self._label, self._method = label, method
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: process.Process[bytes] | None = None
         self.fd = stdin
         if method is None:
             return
         argv = command(method, label)
         read_end, write_end = os.pipe()
         widen(write_end)
-        self._process = subprocess.Popen(argv, stdin=stdin, stdout=write_end, stderr=subprocess.PIPE)
+        self._process = process.start(argv, stdin=stdin, stdout=write_end, stderr=process.PIPE)
         os.close(write_end)
         os.close(stdin)
         self.fd = read_end

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import process
 from .errors import RocblasError, SourceRejected
 
 STATUS = "[GNUPG:] "
@@ -50,8 +50,8 @@ class Verifier:
         argv = [tool, "--keyring", str(self._keyring), "--status-fd", "1", "--", str(Path(signature).resolve()), "-"]
         read_end, self.stdin = os.pipe()
         environment = {**os.environ, "LC_ALL": "C"}
-        self._process = subprocess.Popen(
-            argv, stdin=read_end, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        self._process = process.start(
+            argv, stdin=read_end, stdout=process.PIPE, stderr=process.DISCARD, environment=environment
         )
         os.close(read_end)
         self._output = b""

@@ -7,10 +7,10 @@ import functools
 import hashlib
 import os
 import stat
-import subprocess
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from .. import process
 from . import feed
 from .collect import Collector, walk
 from .errors import RocblasError, SourceRejected
@@ -214,16 +214,10 @@ def _control(data: bytes, collector: Collector) -> None:
     """Read control and md5sums out of a small compressed tar held in memory."""
     method = feed.compression(data)
     if method is not None:
-        done = subprocess.run(
-            feed.command(method, collector.label),
-            input=data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode:
+        done = process.run(feed.command(method, collector.label), data)
+        if done.code:
             raise SourceRejected(f"{collector.label}: its control archive is damaged. Fetch it again.")
-        data = done.stdout[:MAX_CONTROL_PLAIN]
+        data = done.output[:MAX_CONTROL_PLAIN]
     fd = os.memfd_create("control")
     try:
         feed.write_all(fd, memoryview(data))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from .. import process
 from ..fetch.download import Wanted, download
 from ..fetch.errors import FetchError
 from ..fetch.record import sha256_of
@@ -63,11 +63,15 @@ def _check_signature(artifact: dict[str, Any], target: Path, keyring: str) -> st
     _fetch(artifact["signature"]["url"], signature, name)
     command = ["gpgv", "--status-fd", "1", "--keyring", keyring, str(signature), str(target)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        done = process.run(command, timeout=600)
     except FileNotFoundError as exc:
         raise StackError(f"{name}: gpgv is needed to verify the signature: apt-get install gpgv") from exc
-    valid = [line.split() for line in done.stdout.splitlines() if line.startswith("[GNUPG:] VALIDSIG ")]
-    if done.returncode or not valid:
-        reason = " ".join(done.stderr.split())
+    valid = [
+        line.split()
+        for line in done.output.decode("utf-8", "replace").splitlines()
+        if line.startswith("[GNUPG:] VALIDSIG ")
+    ]
+    if done.code or not valid:
+        reason = " ".join(done.errors.decode("utf-8", "replace").split())
         raise StackError(f"{name}: the signature {artifact['signature']['url']} does not verify: {reason}")
     return valid[0][2]
