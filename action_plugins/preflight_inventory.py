@@ -72,15 +72,13 @@ class ActionModule(ActionBase):
             except AnsibleError as exc:
                 broken[name] = " ".join(str(exc).split())
         values.setdefault("mi50_stack", DEFAULT_STACK)
-        hosts = tuple(task_vars.get("ansible_play_hosts_all", ()))
-        # One host compares them all: if each did, the cost would grow with the square of their number.
-        compared = hosts if task_vars["inventory_hostname"] == hosts[0] else ()
+        hostvars = task_vars["hostvars"]
         return Inventory(
             host=task_vars["inventory_hostname"],
             variables=values,
             broken=broken,
             groups=tuple(task_vars.get("group_names", ())),
-            hosts=tuple(_entry(name, task_vars["hostvars"][name]) for name in compared),
+            hosts=tuple(_entry(name, hostvars[name]) for name in task_vars.get("ansible_play_hosts_all", ())),
         )
 
 

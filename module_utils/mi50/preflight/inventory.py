@@ -207,6 +207,4 @@ def check_hosts(inventory: Inventory) -> Check:
             problems.append(f"{seen[where]} and {entry.name} are the same machine ({' '.join(filter(None, where))})")
         seen.setdefault(where, entry.name)
     remedy = "List each machine once, below mi50_nodes in the inventory"
-    count = len(inventory.hosts)
-    fine = f"{count} in this play" if count else "compared for the first host of the play"
-    return _verdict("inventory.hosts", "Hosts", problems, fine, remedy)
+    return _verdict("inventory.hosts", "Hosts", problems, f"{len(inventory.hosts)} in this play", remedy)
