@@ -117,3 +117,15 @@ def test_role_reports_a_typo_and_an_unknown_stack_without_touching_the_host(tmp_
     assert report["failures"] == ["inventory.variables", "inventory.stack"]
     assert "did you mean mi50_stack?" in output
     assert "os.release" not in {check["id"] for check in report["checks"]}
+
+
+@pytest.mark.slow
+def test_both_names_of_one_machine_are_refused(tmp_path: Path) -> None:
+    """Not the first alone: the other one would go on and meet it in apt."""
+    twins = tmp_path / "twins.yml"
+    host = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
+    twins.write_text(json.dumps({"mi50_nodes": {"hosts": {"twin-a": host, "twin-b": host}}}))
+    play(tmp_path, {}, "-i", str(twins))
+    for name in ("twin-a", "twin-b"):
+        report = json.loads((tmp_path / "preflight" / f"{name}.json").read_text())
+        assert "inventory.hosts" in report["failures"], name
