@@ -17,6 +17,7 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "unit": unit.run,
     "sanity": sanity.run,
     "molecule": nodes.run_molecule,
+    "vm": nodes.run_vm,
     "lab": nodes.run_lab,
 }
 

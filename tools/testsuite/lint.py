@@ -11,6 +11,8 @@ from pathlib import Path
 from tools import stack_files
 from tools.testsuite.steps import ROOT, Stage, tool
 
+# What mypy --strict checks: logic that runs on nodes, the fan daemon, the report, the tools, the lab.
+TYPED = ("module_utils/mi50", "roles/fan_control/files/mi50_fand", "tools", "lab")
 SHELL_SHEBANG = re.compile(rb"^#!\s*/(?:usr/)?bin/(?:env )?(?:ba|da)?sh\b")
 
 
@@ -38,8 +40,8 @@ def plain_shell(template: str) -> str:
 
 
 def typed_targets() -> list[str]:
-    """What mypy --strict checks: logic that runs on nodes, the tools, and the lab once it exists."""
-    return [name for name in ("module_utils/mi50", "tools", "lab") if any((ROOT / name).rglob("*.py"))]
+    """The folders of TYPED that hold Python."""
+    return [name for name in TYPED if any((ROOT / name).rglob("*.py"))]
 
 
 def playbooks() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Stages molecule and lab: what needs containers."""
+"""Stages molecule, vm and lab: what needs containers or a virtual machine."""
 
 from __future__ import annotations
 
@@ -35,11 +35,22 @@ def run_molecule(stage: Stage) -> None:
         stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
 
 
-def run_lab(stage: Stage) -> None:
-    """Run the tests that need lab nodes."""
-    report = stage.logs / "lab.xml"
+def run_marked(stage: Stage, folder: str, marker: str) -> None:
+    """Run the tests of one folder that carry one marker; a folder that is missing or empty fails."""
+    report = stage.logs / f"{marker}.xml"
     stage.command(
-        "pytest tests/lab",
-        [sys.executable, "-m", "pytest", "tests/lab", "-m", "lab", "-p", "no:cacheprovider", f"--junitxml={report}"],
+        f"pytest {folder}",
+        [sys.executable, "-m", "pytest", folder, "-m", marker, "-p", "no:cacheprovider", f"--junitxml={report}"],
         junit=report,
     )
+
+
+def run_vm(stage: Stage) -> None:
+    """Run the tests on real kernel drivers, in a virtual machine without KVM."""
+    run_marked(stage, "tests/vm", "vm")
+
+
+def run_lab(stage: Stage) -> None:
+    """Run the tests that need lab nodes, and those of the services under a real systemd."""
+    run_marked(stage, "tests/lab", "lab")
+    run_marked(stage, "tests/process", "process")
