@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from . import CARDS, PRESETS, Host, build_host, device_nodes, host_of
+from . import CARDS, FAN_CHIPS, PRESETS, Host, build_host, device_nodes, host_of
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -15,6 +15,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="directory that stands for /sys")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="a named machine")
     parser.add_argument("--card", action="append", choices=sorted(CARDS), default=[], help="one card; repeatable")
+    parser.add_argument("--fan", action="append", choices=sorted(FAN_CHIPS), default=[], help="a fan chip; repeatable")
     parser.add_argument("--bmc", action="store_true", help="add a BMC whose VGA takes card0")
     parser.add_argument("--unbound", action="store_true", help="leave every GPU without a driver")
     parser.add_argument("--module-version", default="", help="version of amdgpu (only DKMS's module has one)")
@@ -32,6 +33,7 @@ def _host(args: argparse.Namespace) -> Host:
         host,
         cards=cards,
         bmc=host.bmc or args.bmc,
+        fan_chips=(*host.fan_chips, *(FAN_CHIPS[name] for name in args.fan)),
         seed=args.seed or host.seed,
         module_version=args.module_version or host.module_version,
     )

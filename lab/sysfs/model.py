@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from .fans import FanChip
+
 GIB = 1 << 30
 MIB = 1 << 20
 # mem_info_vram_total of a 32 GB card, 32752 MiB: the firmware keeps 16 MiB (rocm-smi, "HMM registered 32752MB").
@@ -120,6 +122,7 @@ class Host:
     seed: str = "mi50"
     module_version: str = ""  # only DKMS's amdgpu has a version file; the in-tree module has none
     cpu_cores: int = 16
+    fan_chips: tuple[FanChip, ...] = ()  # none: the driver of the board's chip is not loaded
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .fans import FAN_CHIPS
 from .model import CARDS, Card, Host
 
 _MI50 = CARDS["mi50:32"]
@@ -23,6 +24,9 @@ PRESETS: dict[str, Host] = {
     "none": Host((), bmc=True),
     "one-mi50": Host((_MI50,)),
     "two-mi50": Host((_MI50, _MI50)),
+    "one-mi50-fan": Host((_MI50,), fan_chips=(FAN_CHIPS["nct6798"],)),
+    "two-mi50-fan": Host((_MI50, _MI50), fan_chips=(FAN_CHIPS["nct6798"],)),
+    "two-mi50-fans": Host((_MI50, _MI50), fan_chips=tuple(FAN_CHIPS.values())),
     "four-mi50": Host((_MI50,) * 4, bmc=True, cpu_cores=64),
     "bar16": Host((CARDS["mi50:16bar"],)),
     "riser": Host((CARDS["mi50:riser"],)),

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from .fans import FanChip, fan_files
 from .files import amdgpu_files, gpu_pci_files, hwmon_files, link_files, pci_identity
 from .model import Host, Placed, place
 from .presets import host_of
@@ -118,6 +119,18 @@ def _cpu(tree: _Tree) -> None:
     tree.hwmon(path, 0, {"name": "k10temp", "temp1_input": "41250", "temp1_label": "Tctl"})
 
 
+def _fan_chip(tree: _Tree, chip: FanChip, number: int) -> None:
+    """A fan chip with its attributes in hwmonN, or, registered the old way, in the device itself."""
+    content = {"name": chip.name, **fan_files(chip)}
+    if chip.under_device:
+        tree.files(chip.device, content)
+        content = {"uevent": ""}
+    tree.hwmon(chip.device, number, content)
+    bus = "platform" if chip.device.startswith("devices/platform/") else "usb" if "/usb" in chip.device else "i2c"
+    tree.link(f"{chip.device}/driver", f"bus/{bus}/drivers/{chip.driver}")
+    (tree.root / f"bus/{bus}/drivers/{chip.driver}").mkdir(parents=True)
+
+
 def _write(root: Path, host: Host) -> None:
     tree = _Tree(root)
     cards = place(host)
@@ -129,6 +142,10 @@ def _write(root: Path, host: Host) -> None:
         _bmc(tree)
     for slot, placed in enumerate(cards):
         _gpu(tree, placed, slot)
+    # Super-I/O modules load after amdgpu on most boards: their numbers follow the cards'.
+    first = 1 + max((placed.hwmon for placed in cards), default=0)
+    for number, chip in enumerate(host.fan_chips, start=first):
+        _fan_chip(tree, chip, number)
     kfd = topology(host, cards)
     if kfd:
         tree.files("devices/virtual/kfd/kfd", {"dev": "235:0", "uevent": "MAJOR=235\nMINOR=0\nDEVNAME=kfd"})

@@ -124,3 +124,23 @@ def test_command_line_needs_nothing_but_python(tmp_path, repo_root):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["kfd c 235 0", "dri/card0 c 226 0"]
     assert len(list((tmp_path / "sys/class/hwmon").iterdir())) == 1 + len(CARDS)
+
+
+def test_a_board_has_fan_chips_where_it_says_so(tmp_path):
+    build(tmp_path / "plain", "one-mi50")
+    build(tmp_path / "fan", "one-mi50-fan")
+    assert not list((tmp_path / "plain").rglob("pwm2"))
+    hwmon = tmp_path / "fan/class/hwmon/hwmon2"
+    assert (hwmon / "device").resolve() == tmp_path / "fan/devices/platform/nct6775.656"
+    read = {name: (hwmon / name).read_text().strip() for name in ("name", "pwm2", "pwm2_enable", "fan2_input")}
+    assert read == {"name": "nct6798", "pwm2": "64", "pwm2_enable": "5", "fan2_input": "753"}
+    assert (hwmon / "pwm7_auto_point7_pwm").read_text() == "192\n"
+
+
+def test_chips_of_the_old_registration_keep_their_attributes_in_the_device(tmp_path):
+    assert main(["--out", str(tmp_path / "sys"), "--card", "mi50:32", "--fan", "w83795g", "--fan", "arctic_fan"]) == 0
+    old, usb = (tmp_path / f"sys/class/hwmon/hwmon{number}" for number in (2, 3))
+    assert not (old / "name").exists() and not (old / "pwm1").exists()
+    assert (old / "device/name").read_text() == "w83795g\n"
+    assert (old / "device/pwm8").is_file()
+    assert (usb / "pwm10").is_file() and not (usb / "pwm1_enable").exists()
