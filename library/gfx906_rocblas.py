@@ -21,7 +21,7 @@ description:
 author:
   - mi50-aipc authors (@mi50-aipc)
 requirements:
-  - zstd, xz-utils or gzip on the managed node, whichever the source is compressed with
+  - xz-utils or gzip on the managed node if the source is compressed so; for zstd the libzstd that dpkg uses, or zstd
   - gpgv on the managed node for O(signature)
 options:
   src:
@@ -259,6 +259,7 @@ diff:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.rocblas import question
 from ansible.module_utils.mi50.rocblas.request import Request
 from ansible.module_utils.mi50.rocblas.run import run_all
 
@@ -266,22 +267,7 @@ from ansible.module_utils.mi50.rocblas.run import run_all
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "src": {"type": "path"},
-            "dest": {"type": "list", "elements": "path", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "gpu_arch": {"type": "str", "default": "gfx906"},
-            "version": {"type": "str"},
-            "signature": {"type": "path"},
-            "keyring": {"type": "path"},
-            "verify": {"type": "str", "choices": ["stat", "sha256"], "default": "stat"},
-            "expected_files": {"type": "int"},
-            "allow_version_mismatch": {"type": "bool", "default": False},
-            "source_id": {"type": "str"},
-            "sha256": {"type": "str"},
-            "defer": {"type": "bool", "default": False},
-            "discard_source": {"type": "str", "choices": ["never", "rejected", "always"], "default": "never"},
-        },
+        argument_spec=question.SPEC,
         required_if=[("state", "present", ["src"])],
         required_by={"signature": ["keyring"]},
         supports_check_mode=True,

@@ -6,12 +6,11 @@ clang/docs/ClangOffloadBundler.rst.
 
 from __future__ import annotations
 
-import shutil
 import struct
 import zlib
 
-from .. import process
-from .errors import RocblasError, SourceRejected
+from . import unpack
+from .errors import SourceRejected
 
 # What a caller must keep of a file for check(): all headers lie within; a bundle's entry table is far smaller.
 HEAD_BYTES = 65536
@@ -131,15 +130,7 @@ def _decompressed_head(name: str, head: bytes) -> bytes:
         except zlib.error:
             plain = None
     elif method == CCOB_ZSTD:
-        plain = _unzstd(name, payload)
+        plain = unpack.head_of(payload, HEAD_BYTES, name)
     if not plain or not plain.startswith(BUNDLE_MAGIC):
         raise SourceRejected(f"{name}: the contents of this compressed offload bundle cannot be read.")
     return plain
-
-
-def _unzstd(name: str, payload: bytes) -> bytes:
-    tool = shutil.which("zstd")
-    if tool is None:
-        raise RocblasError(f"{name}: a zstd-compressed offload bundle; install the package zstd to have it checked.")
-    # The payload is only the file's head, so zstd ends in an error; what came out before is what is wanted.
-    return process.run([tool, "-dcq"], payload).output[:HEAD_BYTES]

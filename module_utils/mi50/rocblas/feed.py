@@ -6,65 +6,89 @@ installed with another.
 
 from __future__ import annotations
 
-import contextlib
+import collections
 import errno
-import fcntl
 import hashlib
 import os
-import shutil
 import threading
-from collections.abc import Sequence
-from typing import IO, Any, Callable
+from collections.abc import Iterator, Sequence
+from typing import IO, Protocol
 
-from .. import process
-from .errors import RocblasError, SourceRejected
+from . import pipes
+from .errors import RocblasError
 
 CHUNK = 1024 * 1024
-Sink = Callable[[memoryview], None]
-MAGIC = {
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ\0": "xz",
-    b"\x1f\x8b": "gzip",
-}
-# xz: threads matter (18 s -> 9 s for Debian's package); zstd refuses windows over 128 MiB by itself.
-COMMANDS = {"zstd": ["-dcq"], "xz": ["-dcq", "-T0"], "gzip": ["-dcq"]}
-PACKAGES = {"zstd": "zstd", "xz": "xz-utils", "gzip": "gzip"}
-PIPE_BYTES = 1024 * 1024
+DEPTH = 4
 
 
-def compression(head: bytes) -> str | None:
-    """Name the compression from the first bytes; None for none known."""
-    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+class Sink(Protocol):
+    """Takes the compressed body of the source piece by piece."""
+
+    def put(self, piece: bytes) -> bool:
+        """Take a piece; False when nobody reads any more."""
+
+    def end(self) -> None:
+        """Say that nothing follows; called once."""
 
 
-def command(method: str, label: str) -> list[str]:
-    """Command line of the decompressor; RocblasError naming the package when it is missing."""
-    tool = shutil.which(method)
-    if tool is None:
-        raise RocblasError(f"{label}: {method} is needed to read it; install the package {PACKAGES[method]}.")
-    return [tool, *COMMANDS[method]]
+class Queue:
+    """A few pieces in memory between the feed's thread and the reader in this process; iterate to read."""
 
+    def __init__(self) -> None:
+        """Empty and open."""
+        self._pieces: collections.deque[bytes] = collections.deque()
+        self._change = threading.Condition()
+        self._ended = self._given_up = False
 
-def widen(fd: int) -> None:
-    """Ask for a 1 MiB pipe: fewer switches between the decompressor and us. Not worth an error when refused."""
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, getattr(fcntl, "F_SETPIPE_SZ", 1031), PIPE_BYTES)
+    def put(self, piece: bytes) -> bool:
+        """Wait for room and take the piece; False after give_up()."""
+        with self._change:
+            while len(self._pieces) >= DEPTH and not self._given_up:
+                self._change.wait()
+            self._pieces.append(piece)
+            self._change.notify()
+            return not self._given_up
+
+    def end(self) -> None:
+        """Nothing follows."""
+        with self._change:
+            self._ended = True
+            self._change.notify()
+
+    def give_up(self) -> None:
+        """The reader wants no more; a writer that waits goes on."""
+        with self._change:
+            self._given_up = True
+            self._change.notify()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield pieces until the end."""
+        while True:
+            with self._change:
+                while not self._pieces and not self._ended:
+                    self._change.wait()
+                if not self._pieces:
+                    return
+                piece = self._pieces.popleft()
+                self._change.notify()
+            yield piece
 
 
 class Feed:
-    """Copies a section of a file to several consumers in a thread, hashing the whole file on the way."""
+    """Copies a section of a file to a sink in a thread, and the whole of it to the digest and the followers."""
 
-    def __init__(self, source: IO[bytes], taken: bytes, start: int, length: int, followers: Sequence[int]) -> None:
-        """`taken` was already read from `source`; body is bytes start..start+length; `followers` get the whole file."""
+    def __init__(
+        self, source: IO[bytes], taken: bytes, section: tuple[int, int], sink: Sink, followers: Sequence[int]
+    ) -> None:
+        """`taken` was already read from `source`; the sink gets bytes start..start+length of the `section`."""
         self._source = source
-        self._start, self._end = start, start + length
+        self._start, self._end = section[0], section[0] + section[1]
+        self._sink: Sink | None = sink
         self._followers = [fd for fd in followers if fd >= 0]
         self._digest = hashlib.sha256()
         self._head = taken
-        self.total = 0
-        self.error: OSError | None = None
-        self.read_end, self._write_end = os.pipe()
-        widen(self._write_end)
+        self._total = 0
+        self._error: OSError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -74,86 +98,48 @@ class Feed:
     def finish(self) -> str:
         """Wait for the end of the file and return its sha256; RocblasError on a read error."""
         self._thread.join()
-        if self.error is not None:
-            raise RocblasError(f"{self._source.name}: cannot be read: {self.error.strerror}.")
+        if self._error is not None:
+            raise RocblasError(f"{self._source.name}: cannot be read: {self._error.strerror}.")
         return self._digest.hexdigest()
 
     def _run(self) -> None:
         try:
-            piece = self._head or self._source.read(CHUNK)
+            piece, self._head = self._head, b""
+            piece = piece or self._source.read(CHUNK)
             while piece:
+                # The reader first: it works on this piece while the digest is made.
+                self._body(piece)
                 self._digest.update(piece)
                 for fd in list(self._followers):
                     self._give(fd, piece)
-                self._body(piece)
-                self.total += len(piece)
+                self._total += len(piece)
                 piece = self._source.read(CHUNK)
         except OSError as error:
-            self.error = error
+            self._error = error
         except ValueError:
             # The file was closed under this thread: the reader refused the source and said why.
-            self.error = OSError(errno.ECANCELED, "given up half-way")
+            self._error = OSError(errno.ECANCELED, "given up half-way")
         finally:
-            for fd in [*self._followers, self._write_end]:
-                if fd >= 0:
-                    os.close(fd)
+            for fd in self._followers:
+                os.close(fd)
+            self._close()
 
     def _body(self, piece: bytes) -> None:
-        first = max(self._start - self.total, 0)
-        last = min(self._end - self.total, len(piece))
-        if self._write_end >= 0 and first < last and not write_all(self._write_end, memoryview(piece)[first:last]):
-            os.close(self._write_end)
-            self._write_end = -1
-        if self._write_end >= 0 and self.total + len(piece) >= self._end:
-            os.close(self._write_end)
-            self._write_end = -1
+        if self._sink is None:
+            return
+        first = max(self._start - self._total, 0)
+        last = min(self._end - self._total, len(piece))
+        wanted = piece if last - first == len(piece) else piece[first:last]
+        read_on = first >= last or self._sink.put(wanted)
+        if not read_on or self._total + len(piece) >= self._end:
+            self._close()
+
+    def _close(self) -> None:
+        if self._sink is not None:
+            self._sink.end()
+            self._sink = None
 
     def _give(self, fd: int, piece: bytes) -> None:
-        if not write_all(fd, memoryview(piece)):
+        if not pipes.write_all(fd, memoryview(piece)):
             self._followers.remove(fd)
             os.close(fd)
-
-
-def write_all(fd: int, view: memoryview) -> bool:
-    """Write everything; False when the reader has gone: it has its own way to say why."""
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except BrokenPipeError:
-        return False
-    return True
-
-
-class Decompressor:
-    """An external decompressor between the feed and the tar walker; with method None the feed itself."""
-
-    def __init__(self, method: str | None, label: str, stdin: int) -> None:
-        """Start it on the pipe end `stdin`, which it takes over."""
-        self._label, self._method = label, method
-        self._process: process.Process[bytes] | None = None
-        self.fd = stdin
-        if method is None:
-            return
-        argv = command(method, label)
-        read_end, write_end = os.pipe()
-        widen(write_end)
-        self._process = process.start(argv, stdin=stdin, stdout=write_end, stderr=process.PIPE)
-        os.close(write_end)
-        os.close(stdin)
-        self.fd = read_end
-
-    def finish(self) -> None:
-        """RocblasError when it met a damaged stream."""
-        if self._process is None:
-            return
-        errors = self._process.communicate()[1]
-        if self._process.returncode:
-            last: Any = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise SourceRejected(f"{self._label}: {self._method} says it is damaged: {''.join(last)}. Fetch it again.")
-
-    def close(self) -> None:
-        """Stop it and release the pipe; safe after finish()."""
-        os.close(self.fd)
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from .. import process
-from . import feed
 from .collect import Collector, walk
 from .errors import RocblasError, SourceRejected
 from .metadata import parse_control, parse_md5sums
 from .signature import Verdict, Verifier
-from .tarwalk import CHUNK, TarStream
+from .tarwalk import CHUNK, Data
+from .unpack import compressed, opened
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
@@ -50,7 +50,6 @@ class _Section(NamedTuple):
     taken: bytes
     start: int
     length: int
-    method: str | None
     kind: str
 
 
@@ -123,7 +122,7 @@ def _kind(mode: int) -> bytes:
     return b"2" if stat.S_ISLNK(mode) else b"3"
 
 
-def _pump(fd: int, sink: feed.Sink) -> None:
+def _pump(fd: int, sink: Data) -> None:
     view = memoryview(bytearray(CHUNK))
     while fd >= 0:
         count = os.readv(fd, [view])
@@ -138,25 +137,14 @@ def _read_file(source: IO[bytes], identity: Identity, collector: Collector, sign
         verifier = Verifier(signature, keyring) if signature else None
         if verifier:
             stack.callback(verifier.close)
-        # Built before the feed takes the pipe ends over: a missing decompressor must not leave a thread behind.
-        if section.method is not None:
-            feed.command(section.method, collector.label)
-        feeder = feed.Feed(source, section.taken, section.start, section.length, [verifier.stdin] if verifier else [])
-        unpacker = feed.Decompressor(section.method, collector.label, feeder.read_end)
-        stack.callback(unpacker.close)
-        feeder.start()
-        stream = TarStream(unpacker.fd, collector.label)
-        stack.callback(stream.close)
-        try:
-            for member in stream:
-                collector.offer(member.name, member.kind, member.size, member.mtime, stream.copy)
-        except RocblasError as error:
-            # The decompressor's own word on damage is nearer to the cause than "ends early".
-            if section.method is not None and "damaged or cut off" in str(error):
-                unpacker.finish()
-            raise
-        unpacker.finish()
-        sha256 = feeder.finish()
+        followers = [verifier.stdin] if verifier else []
+        work = stack.enter_context(
+            opened(source, section.taken, (section.start, section.length), collector.label, followers)
+        )
+        for member in work.stream:
+            collector.offer(member.name, member.kind, member.size, member.mtime, work.stream.copy)
+        work.finish()
+        sha256 = work.feed.finish()
         verdict = verifier.finish() if verifier else None
     kind = "arch" if collector.metadata else section.kind
     return Source(kind, sha256, identity, collector, verdict)
@@ -166,13 +154,12 @@ def _locate(source: IO[bytes], size: int, collector: Collector) -> _Section:
     head = _exactly(source, min(size, CHUNK), collector.label)
     if head.startswith(AR_MAGIC):
         return _locate_deb(source, head, size, collector)
-    method = feed.compression(head)
-    if method is None and head[TAR_MAGIC_AT : TAR_MAGIC_AT + len(TAR_MAGIC)] != TAR_MAGIC:
+    if not compressed(head) and head[TAR_MAGIC_AT : TAR_MAGIC_AT + len(TAR_MAGIC)] != TAR_MAGIC:
         raise SourceRejected(
             f"{collector.label}: not a package: starts with {head[:8].hex() or 'nothing'}; expected .pkg.tar.zst, .deb "
             "or a tar (plain, gz, xz, zst). A saved error page of a web server looks like this, too."
         )
-    return _Section(head, 0, size, method, "tar")
+    return _Section(head, 0, size, "tar")
 
 
 def _locate_deb(source: IO[bytes], head: bytes, size: int, collector: Collector) -> _Section:
@@ -188,7 +175,7 @@ def _locate_deb(source: IO[bytes], head: bytes, size: int, collector: Collector)
         at += AR_HEADER
         if name.startswith("data.tar"):
             head += _exactly(source, min(16, size - len(head)) if len(head) < at + 16 else 0, collector.label)
-            return _Section(head, at, int(length), feed.compression(head[at : at + 16]), "deb")
+            return _Section(head, at, int(length), "deb")
         if int(length) > MAX_CONTROL:
             raise SourceRejected(f"{collector.label}: refused, its {name} has {int(length)} bytes.")
         while len(head) < at + int(length):
@@ -212,26 +199,13 @@ def _exactly(source: IO[bytes], count: int, label: str) -> bytes:
 
 def _control(data: bytes, collector: Collector) -> None:
     """Read control and md5sums out of a small compressed tar held in memory."""
-    method = feed.compression(data)
-    if method is not None:
-        done = process.run(feed.command(method, collector.label), data)
-        if done.code:
-            raise SourceRejected(f"{collector.label}: its control archive is damaged. Fetch it again.")
-        data = done.output[:MAX_CONTROL_PLAIN]
-    fd = os.memfd_create("control")
-    try:
-        feed.write_all(fd, memoryview(data))
-        os.lseek(fd, 0, os.SEEK_SET)
-        stream = TarStream(fd, f"{collector.label}: control")
-        try:
-            for member in stream:
-                name = member.name[2:] if member.name.startswith("./") else member.name
-                if member.regular and name == "control":
-                    collector.package = parse_control(stream.body())
-                    collector.early(collector.package)
-                elif member.regular and name == "md5sums":
-                    collector.digests = parse_md5sums(stream.body(MAX_CONTROL_PLAIN))
-        finally:
-            stream.close()
-    finally:
-        os.close(fd)
+    label = f"{collector.label}: control"
+    with opened(io.BytesIO(data), data, (0, len(data)), label) as work:
+        for member in work.stream:
+            name = member.name[2:] if member.name.startswith("./") else member.name
+            if member.regular and name == "control":
+                collector.package = parse_control(work.stream.body())
+                collector.early(collector.package)
+            elif member.regular and name == "md5sums":
+                collector.digests = parse_md5sums(work.stream.body(MAX_CONTROL_PLAIN))
+        work.finish()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mi50.rocblas import zstd
 from mi50.rocblas.request import Request
 from mi50.rocblas.run import run
 
@@ -29,6 +30,19 @@ def library(rocm: Path) -> Path:
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     return synthetic.arch(tmp_path / "rocblas-6.4.3-3-x86_64.pkg.tar.zst", synthetic.full())
+
+
+@pytest.fixture
+def no_libzstd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a node without libzstd: the program zstd has to do it."""
+    monkeypatch.setattr(zstd, "library", lambda: None)
+
+
+@pytest.fixture(params=["libzstd", "zstd"])
+def either_zstd(request: pytest.FixtureRequest) -> None:
+    """Run the test with the library and with the program."""
+    if request.param == "zstd":
+        request.getfixturevalue("no_libzstd")
 
 
 @pytest.fixture

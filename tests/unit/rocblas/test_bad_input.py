@@ -138,6 +138,7 @@ def test_count(patch: Runner, library: Path) -> None:
     refused(patch, library, "gfx906 files, expected 156", expected_files=156)
 
 
+@pytest.mark.usefixtures("either_zstd")
 def test_truncated_at_any_byte(patch: Runner, library: Path, package: Path, tmp_path: Path) -> None:
     whole = package.read_bytes()
     bad = tmp_path / "cut.pkg.tar.zst"
@@ -146,6 +147,7 @@ def test_truncated_at_any_byte(patch: Runner, library: Path, package: Path, tmp_
         refused(patch, library, "damaged|cut off|empty|not a package", src=str(bad))
 
 
+@pytest.mark.usefixtures("either_zstd")
 @pytest.mark.parametrize("kind", ["arch", "deb"])
 def test_flipped_bytes(patch: Runner, library: Path, package: Path, tmp_path: Path, kind: str) -> None:
     good = package if kind == "arch" else synthetic.deb(tmp_path / "good.deb", synthetic.full())
@@ -167,6 +169,7 @@ def test_flipped_bytes(patch: Runner, library: Path, package: Path, tmp_path: Pa
             patch(state="absent")
 
 
+@pytest.mark.usefixtures("either_zstd")
 def test_garbage_behind_the_archive(patch: Runner, library: Path, package: Path) -> None:
     """The tar within is whole; only the decompressor's exit code tells."""
     package.write_bytes(package.read_bytes() + b"garbage")
@@ -231,6 +234,7 @@ def test_missing_source(patch: Runner, library: Path) -> None:
     refused(patch, library, "cannot be read", src="/nonexistent/rocblas.pkg.tar.zst")
 
 
+@pytest.mark.usefixtures("no_libzstd")
 def test_missing_decompressor(patch: Runner, library: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     refused(patch, library, "install the package zstd")

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mi50.rocblas import codeobject, metadata, msgpack, names
 from mi50.rocblas.errors import RocblasError
+from mi50.rocblas.pipes import PipeReader
 from mi50.rocblas.tarwalk import TarStream
 
 from tests.unit.rocblas import synthetic
@@ -139,11 +140,12 @@ def listed(data: bytes) -> list[tuple[str, bytes]]:
     read, write = os.pipe()
     os.write(write, data)
     os.close(write)
-    stream = TarStream(read, "x.tar")
+    reader = PipeReader(read, "x.tar")
+    stream = TarStream(reader, "x.tar")
     try:
         return [(member.name, stream.body()) for member in stream]
     finally:
-        stream.close()
+        reader.close()
         os.close(read)
 
 

@@ -19,6 +19,7 @@ from tests.unit.rocblas.conftest import Runner, contents, snapshot
 KERNELS = synthetic.kernels("-xnack-")
 
 
+@pytest.mark.usefixtures("either_zstd")
 def test_install_puts_exactly_the_gfx906_files_in(patch: Runner, library: Path) -> None:
     before = {name: data for name, data in synthetic.amd().items()}
     outcome = patch(expected_files=len(KERNELS))

@@ -142,6 +142,7 @@ def test_a_rejected_signature_goes_too(rocm: Path, package: Path, cached: Callab
     assert cached() == set()
 
 
+@pytest.mark.usefixtures("no_libzstd")
 @pytest.mark.parametrize("trouble", ["locked", "no space", "no destination", "no tool", "other release"])
 def test_trouble_elsewhere_keeps_the_source(
     rocm: Path,
