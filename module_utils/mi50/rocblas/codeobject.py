@@ -106,9 +106,19 @@ def _bundle_targets(name: str, head: bytes, size: int) -> list[str]:
                 raise SourceRejected(f"{name}: truncated, bundle entry {entry} ends beyond the file's {size} bytes.")
             if length and not entry.startswith("host"):
                 targets.append(_target(entry))
+                _agree(name, targets[-1], head[offset:], length)
     except struct.error:
         raise SourceRejected(f"{name}: the table of its offload bundle is cut off.") from None
     return targets
+
+
+def _agree(name: str, target: str, code: bytes, length: int) -> None:
+    """What an entry says of itself must be what it holds, as far as that lies in the part of the file that is kept."""
+    if len(code) < ELF_HEADER.size:
+        return
+    found = _elf_arch(name, code, length)
+    if found != target.partition(":")[0] and found in MACH.values():
+        raise SourceRejected(f"{name}: its bundle entry for {target} holds code for {found}.")
 
 
 def _target(entry: str) -> str:

@@ -15,7 +15,8 @@ from .stage import Stage
 from .tarwalk import DEVICES, LINKS
 
 MAX_FILES = 10_000
-MAX_FILE = 4 * 1024**3
+# The whole set has 142 MB in Debian's build: room for ten of them, none for an archive that fills the disk.
+MAX_TOTAL = 2 * 1024**3
 MAX_CATALOG = 64 * 1024**2
 # Keys of a catalog's solutions in MessagePack: true needs the .hsaco beside the catalog, false the .co.
 SOURCE_KERNEL, ASSEMBLY_KERNEL = b"\xacsourceKernel\xc3", b"\xacsourceKernel\xc2"
@@ -48,6 +49,7 @@ class Collector:
         self.index: bytes | None = None
         self.soname = ""
         self.folder: str | None = None
+        self._total = 0
         self.metadata: set[str] = set()
         self._stage = stage
         self.early = early
@@ -85,8 +87,9 @@ class Collector:
             raise SourceRejected(f"{self.label}: refused, {base} is in it twice.")
         if self.folder not in (None, folder):
             raise SourceRejected(f"{self.label}: refused, {self.arch} files lie in both {self.folder} and {folder}.")
-        if size > MAX_FILE or len(self.kernels) + len(self.catalogs) >= MAX_FILES:
-            raise SourceRejected(f"{self.label}: refused, {path} is beyond {MAX_FILE} bytes or {MAX_FILES} files.")
+        self._total += size
+        if self._total > MAX_TOTAL or len(self.kernels) + len(self.catalogs) >= MAX_FILES:
+            raise SourceRejected(f"{self.label}: refused, {path} is beyond {MAX_TOTAL} bytes or {MAX_FILES} files.")
         self.folder = folder
 
     def _meta(self, path: str, kind: bytes, size: int, feed: Feeder) -> None:

@@ -71,7 +71,9 @@ def check_content(label: str, content: Collector, expected: Expected) -> None:
 
 
 def _check_digests(label: str, content: Collector) -> None:
-    if not content.digests:
+    if ".PKGINFO" in content.metadata and ".MTREE" not in content.metadata:
+        raise SourceRejected(f"{label}: has no .MTREE, the list of digests that makepkg puts into every package.")
+    if not content.digests and ".MTREE" not in content.metadata:
         return
     prefix = f"{content.folder}/" if content.folder else ""
     for name, item in [*content.kernels.items(), *content.catalogs.items()]:

@@ -174,6 +174,8 @@ def _locate_deb(source: IO[bytes], head: bytes, size: int, collector: Collector)
             raise SourceRejected(f"{collector.label}: damaged or cut off: no valid .deb. Fetch it again.")
         at += AR_HEADER
         if name.startswith("data.tar"):
+            if at + int(length) + int(length) % 2 < size:
+                raise SourceRejected(f"{collector.label}: refused, something follows its {name}. Fetch it again.")
             head += _exactly(source, min(16, size - len(head)) if len(head) < at + 16 else 0, collector.label)
             return _Section(head, at, int(length), "deb")
         if int(length) > MAX_CONTROL:

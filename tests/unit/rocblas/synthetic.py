@@ -50,13 +50,20 @@ def code_object(machine: int = GFX906, kernels: tuple[str, ...] = (), seed: str 
     return header + body + section
 
 
-def bundle(*targets: str) -> bytes:
-    """An uncompressed clang offload bundle."""
-    entries = [("host-x86_64-unknown-linux-gnu", b"")] + [
-        (f"hipv4-amdgcn-amd-amdhsa--{name}", b"code") for name in targets
+MACHINES = {"gfx906": GFX906, "gfx908": GFX908, "gfx90a": 0x3F}
+
+
+def bundle(*targets: str, code: bytes | None = None) -> bytes:
+    """An uncompressed clang offload bundle; `code` stands in every entry instead of what its target asks for."""
+    entries = [("host-x86_64-unknown-linux-gnu", b"")]
+    entries += [
+        (f"hipv4-amdgcn-amd-amdhsa--{name}", code or code_object(MACHINES[name.partition(":")[0]])) for name in targets
     ]
-    table = b"".join(struct.pack("<QQQ", 1024, len(code), len(name)) + name.encode() for name, code in entries)
-    return (b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<Q", len(entries)) + table).ljust(1024, b"\0") + b"code"
+    table, body = b"", b""
+    for name, held in entries:
+        table += struct.pack("<QQQ", 1024 + len(body), len(held), len(name)) + name.encode()
+        body += held
+    return (b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<Q", len(entries)) + table).ljust(1024, b"\0") + body
 
 
 def kernel_name(kind: str, version: str) -> str:

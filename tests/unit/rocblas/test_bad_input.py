@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mi50.rocblas import collect
 from mi50.rocblas.errors import RocblasError
 
 from tests.unit.rocblas import synthetic
@@ -174,6 +175,27 @@ def test_garbage_behind_the_archive(patch: Runner, library: Path, package: Path)
     """The tar within is whole; only the decompressor's exit code tells."""
     package.write_bytes(package.read_bytes() + b"garbage")
     refused(patch, library, "zstd says it is damaged")
+
+
+def test_something_behind_a_debs_data(patch: Runner, library: Path, tmp_path: Path) -> None:
+    deb = synthetic.deb(tmp_path / "x.deb", synthetic.full())
+    deb.write_bytes(deb.read_bytes() + b"\n")
+    refused(patch, library, "something follows its data.tar", src=str(deb), version=None)
+
+
+def test_an_arch_package_without_digests(patch: Runner, library: Path, tmp_path: Path) -> None:
+    members = synthetic.arch_members(synthetic.full())
+    del members[".MTREE"]
+    bad = tmp_path / "bad.pkg.tar.zst"
+    bad.write_bytes(synthetic.zstd(synthetic.tar_bytes(members)))
+    refused(patch, library, "has no .MTREE", src=str(bad))
+
+
+def test_an_archive_that_would_fill_the_disk(
+    patch: Runner, library: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "MAX_TOTAL", 1000)
+    refused(patch, library, "beyond 1000 bytes", src=str(package))
 
 
 def test_a_web_page_saved_as_package(patch: Runner, library: Path, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_code_for_gfx906(data: bytes) -> None:
         (synthetic.code_object(0x7F), "machine 0x7f"),
         (synthetic.bundle("gfx908", "gfx90a:xnack-"), "gfx908, gfx90a:xnack-, not for gfx906"),
         (synthetic.bundle(), "no GPU"),
+        (synthetic.bundle("gfx906", code=synthetic.code_object(synthetic.GFX908)), "entry for gfx906 holds .* gfx908"),
         (synthetic.bundle("gfx906")[:40], "cut off"),
         (synthetic.bundle("gfx906")[:1025], "truncated"),
         (b"\x7fELF" + bytes(60), "not an AMD GPU code object"),
