@@ -42,14 +42,15 @@ def install_tools() -> None:
     if _which("docker") is None:
         wanted.add("docker.io")
     if wanted:
-        _apt_install(sorted(wanted))
+        apt_install(sorted(wanted))
 
 
 def _which(command: str) -> str | None:
     return shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def _apt_install(packages: list[str]) -> None:
+def apt_install(packages: list[str]) -> None:
+    """Install packages on this machine, saying so; raises LabError where there is no apt."""
     if _which("apt-get") is None:
         raise LabError(f"the lab needs {' '.join(packages)}; install them with this system's package manager")
     environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
@@ -85,7 +86,7 @@ def ensure(cache: Path) -> None:
     if running():
         return
     if _which("dockerd") is None:
-        _apt_install(["docker.io"])
+        apt_install(["docker.io"])
     if Path("/run/systemd/system").is_dir():
         run(as_root(["systemctl", "start", "docker"]))
     else:

@@ -1,0 +1,1 @@
+"""What runs inside the virtual machine, as root. Standard library only."""

@@ -1,0 +1,123 @@
+"""The chips on the stand-in buses, played from user space: registers, firmware, tachos; the recording of duties.
+
+Everything goes through the stand-in's debugfs files, behind the drivers' backs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from lab.vm.agent.chips import KINDS, Kind, rpm_at
+
+DEBUG = Path("/sys/kernel/debug/standin_smbus")
+PERIOD = 0.05
+
+
+class Chip:
+    """One chip on one bus."""
+
+    def __init__(self, bus: int, kind: Kind) -> None:
+        """Give the address fresh registers and let it answer."""
+        self.kind = kind
+        self.bus = bus
+        self.folder = DEBUG / f"{bus}-{kind.address:02x}"
+        self.stalled: set[int] = set()
+        self.fight = 0.0  # seconds between two times that firmware takes the channels back; 0: never
+        self.next_fight = 0.0
+        self.last: dict[int, int] = {}
+        image = bytearray(2048)
+        for register, value in kind.fresh.items():
+            image[register] = value
+        (self.folder / "regs").write_bytes(bytes(image))
+        for name, number in zip(("bank_reg", "bank_mask", "bank_from"), kind.banks):
+            (self.folder / name).write_text(str(number))
+        for name in ("read_error", "write_error", "delay_ms", "writes", "hang", "lose_writes"):
+            (self.folder / name).write_text("0")
+        (self.folder / "present").write_text("1")
+        self.handle = os.open(self.folder / "regs", os.O_RDWR)
+
+    @property
+    def name(self) -> str:
+        """Such as `0-2e`."""
+        return self.folder.name
+
+    def registers(self) -> bytes:
+        """The register file as it is."""
+        return os.pread(self.handle, 2048, 0)
+
+    def poke(self, values: dict[int, int]) -> None:
+        """Change registers behind the driver's back."""
+        for register, value in values.items():
+            os.pwrite(self.handle, bytes([value]), register)
+
+    def play(self, now: float) -> dict[int, int]:
+        """Do what the chip and the firmware do meanwhile; return the effective duty of each channel (from 1)."""
+        registers = self.registers()
+        if self.fight and now >= self.next_fight:
+            self.next_fight = now + self.fight
+            self.poke(self.kind.take_back(registers))
+            registers = self.registers()
+        duties = {}
+        for channel in range(self.kind.channels):
+            duty = self.kind.effective(registers, channel)
+            duties[channel + 1] = duty
+            known = self.last.get(channel)
+            wanted = -1 if channel + 1 in self.stalled else duty
+            if self.kind.shows_output and self.kind.automatic(registers, channel):
+                self.poke({self.kind.duty_register(channel): duty})
+            if known != wanted:
+                self.last[channel] = wanted
+                self.poke(self.kind.tacho(channel, 0 if wanted < 0 else rpm_at(duty)))
+        return duties
+
+
+class Plant(threading.Thread):
+    """Plays all chips twenty times a second and remembers every change of an effective duty."""
+
+    def __init__(self) -> None:
+        """Start with no chip."""
+        super().__init__(daemon=True)
+        self.chips: dict[str, Chip] = {}
+        self.events: list[tuple[float, str, int, int]] = []  # monotonic s, chip, channel, duty
+        self.ticks = 0
+        self.lock = threading.Lock()
+        self.shown: dict[tuple[str, int], int] = {}
+
+    def add(self, bus: int, kind: str) -> Chip:
+        """Put a fresh chip on a bus."""
+        with self.lock:
+            chip = Chip(bus, KINDS[kind])
+            self.chips[chip.name] = chip
+            return chip
+
+    def tick(self) -> None:
+        """One round."""
+        now = time.monotonic()
+        with self.lock:
+            self.ticks += 1
+            for chip in self.chips.values():
+                for channel, duty in chip.play(now).items():
+                    if self.shown.get((chip.name, channel)) != duty:
+                        self.shown[chip.name, channel] = duty
+                        self.events.append((now, chip.name, channel, duty))
+
+    def run(self) -> None:
+        """For ever."""
+        while True:
+            self.tick()
+            time.sleep(PERIOD)
+
+    def history(self, since: float) -> list[tuple[float, str, int, int]]:
+        """Changes since a time, and before them the state at that time."""
+        with self.lock:
+            start: dict[tuple[str, int], tuple[float, str, int, int]] = {}
+            later = []
+            for event in self.events:
+                if event[0] < since:
+                    start[event[1], event[2]] = (since, *event[1:])
+                else:
+                    later.append(event)
+            return [*start.values(), *later]
