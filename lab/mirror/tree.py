@@ -24,12 +24,17 @@ def source_package(settings: Settings) -> Path:
     return present[-1] if present else debian.download(debian.find(), folder)
 
 
+def arch_archive(settings: Settings, deb: Path) -> Path:
+    """The folder with Arch's package of everything in `deb`, and its signature."""
+    packager = keys.fingerprint(settings, "packager")
+    name = f"arch-{cache.key(HERE / 'arch.py', deb.name, packager)}"
+    return cache.build(settings.cache, name, lambda target: arch.build(settings, deb, target))
+
+
 def docroot(settings: Settings) -> Path:
     """The folder nginx serves, whole."""
     deb = source_package(settings)
-    packager = keys.fingerprint(settings, "packager")
-    arch_name = f"arch-{cache.key(HERE / 'arch.py', deb.name, packager)}"
-    arch_folder = cache.build(settings.cache, arch_name, lambda target: arch.build(settings, deb, target))
+    arch_folder = arch_archive(settings, deb)
     rocm = keys.fingerprint(settings, "rocm")
     name = f"mirror-{cache.key(*RECIPE, deb.name, rocm, arch_folder.name, str(settings.rocblas_all))}"
     root = cache.build(settings.cache, name, lambda target: _compose(settings, deb, arch_folder, target))
