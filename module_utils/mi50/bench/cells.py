@@ -10,6 +10,8 @@ from .suite import Suite, SuiteError
 Cell = dict[str, Any]
 PROBES = ("slope", "depth", "concurrency")
 _MODES = ("natural", "fixed")
+# What follows the filler of a probe; the length is forced, so the answer's end does not matter.
+_CONTINUE = {"zh": "请接着上文继续写下去。", "en": "Continue the text above at length."}
 _F16 = 2  # bytes of one number in the KV cache
 _KEYS_AND_VALUES = 2
 
@@ -89,11 +91,11 @@ def _cell(suite: Suite, model: str, repetitions: dict[str, int], task: dict[str,
         "context": 0,
         "concurrency": 1,
         "lengths": [],
-        "min_tokens": 0,
+        "min_tokens": 1,
         "sampling": suite["models"][model]["sampling"],
     }
     return {
-        "id": f"{task['id']}.{task['mode']}",
+        "id": f"{task['id']}.{task['mode']}" + (f".d{task['context']}" if task.get("context") else ""),
         "model": model,
         "task": {**defaults, **task},
         "measure": {
@@ -125,7 +127,7 @@ def _task(suite: Suite, task: dict[str, Any], mode: str, image_dir: str | None) 
             "mode": mode,
             "images": images,
             "max_tokens": limits["max_tokens"],
-            "min_tokens": limits["max_tokens"] if mode == "fixed" else 0,
+            "min_tokens": limits["max_tokens"] if mode == "fixed" else 1,
             # An answer of fixed length is cut wherever it is; only one that ended by itself can be judged.
             "checks": task["checks"] if mode == "natural" else [],
         },
@@ -141,7 +143,8 @@ def _probe(suite: Suite, name: str) -> dict[str, Any]:
 
 def _slope(suite: Suite, model: str) -> list[Cell]:
     probe = _probe(suite, "slope")
-    task = {"id": "slope", "title": "slope", "probe": "slope", "mode": "fixed", "max_tokens": 1}
+    prompt = _CONTINUE[suite["language"]]
+    task = {"id": "slope", "title": "slope", "probe": "slope", "mode": "fixed", "max_tokens": 1, "prompt": prompt}
     return [_cell(suite, model, probe["repetitions"], {**task, "lengths": sorted(probe["lengths"])})]
 
 
@@ -155,8 +158,9 @@ def _depth(suite: Suite, model: str) -> list[Cell]:
             model,
             probe["repetitions"],
             {
-                "id": f"depth-{length}",
+                "id": "depth",
                 "title": f"depth {length}",
+                "prompt": _CONTINUE[suite["language"]],
                 "probe": "depth",
                 "mode": "fixed",
                 "context": length,
@@ -179,7 +183,6 @@ def _concurrency(suite: Suite, model: str, image_dir: str | None) -> list[Cell]:
     found = []
     for level in sorted(probe["levels"]):
         cell = _task(suite, base, "fixed", image_dir)
-        name = f"concurrency-{level}"
-        cell["task"].update(id=name, title=f"concurrency {level}", probe="concurrency", concurrency=level)
-        found.append({**cell, "id": f"{name}.fixed"})
+        cell["task"].update(id="concurrency", title=f"concurrency {level}", probe="concurrency", concurrency=level)
+        found.append({**cell, "id": f"concurrency.fixed.c{level}"})
     return found

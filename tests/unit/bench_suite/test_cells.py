@@ -20,7 +20,7 @@ def test_both_modes_of_every_task() -> None:
     assert natural["model"] == fixed["model"] == "qwen3-30b"
     assert natural["measure"] == {"repeats": 6, "max_repeats": 12, "warmups": 1}
     assert [check["id"] for check in natural["task"]["checks"]] == ["result", "coherent"]
-    assert (natural["task"]["max_tokens"], natural["task"]["min_tokens"]) == (24576, 0)
+    assert (natural["task"]["max_tokens"], natural["task"]["min_tokens"]) == (24576, 1)
     assert (fixed["task"]["max_tokens"], fixed["task"]["min_tokens"], fixed["task"]["checks"]) == (256, 256, [])
     assert natural["task"]["sampling"]["temperature"] == 0.6
 
@@ -36,9 +36,9 @@ def test_probes_have_their_own_cells() -> None:
     found = {cell["id"]: cell for cell in cells(SUITE, models=["qwen3-30b"], probes=["slope", "depth", "concurrency"])}
     assert next(iter(found)) == "slope.fixed"
     assert found["slope.fixed"]["task"]["lengths"] == [512, 4096]
-    deep = found["depth-122880.fixed"]
+    deep = found["depth.fixed.d122880"]
     assert (deep["task"]["context"], deep["task"]["max_tokens"], deep["measure"]["repeats"]) == (122880, 256, 3)
-    wide = found["concurrency-8.fixed"]["task"]
+    wide = found["concurrency.fixed.c8"]["task"]
     assert (wide["concurrency"], wide["probe"], wide["prompt"][:12]) == (8, "concurrency", "The equation")
     gemma = cells(SUITE, models=["gemma3-27b"], probes=["concurrency"])
     assert not any(cell["task"]["probe"] == "concurrency" for cell in gemma)
@@ -47,7 +47,7 @@ def test_probes_have_their_own_cells() -> None:
 def test_depths_that_do_not_fit_the_context_are_left_out() -> None:
     small = {**SUITE, "models": {**SUITE["models"], "qwen3-30b": {**SUITE["models"]["qwen3-30b"], "context": 16640}}}
     found = [cell["id"] for cell in cells(small, models=["qwen3-30b"], probes=["depth"]) if "depth" in cell["id"]]
-    assert found == ["depth-512.fixed", "depth-4096.fixed", "depth-16384.fixed"]
+    assert found == ["depth.fixed.d512", "depth.fixed.d4096", "depth.fixed.d16384"]
 
 
 def test_a_seed_gives_an_order_of_its_own_again_and_again() -> None:
