@@ -8,6 +8,7 @@ Documented in library/preflight_inventory.py.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ class ActionModule(ActionBase):
         """Collect this project's variables, check them, never fail for what they hold."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        inventory = self._inventory(variables)
-        stacks_dir = _CHECKOUT / str(inventory.variables.get("mi50_stacks_dir") or "stacks")
         roles = _CHECKOUT / "roles"
-        known = {**exported_variables(roles), **role_variables(roles), **SHARED}
+        known = {**role_variables(roles), **SHARED}
+        exported = exported_variables(roles).keys() - known.keys()
+        inventory = self._inventory(variables, exported)
+        stacks_dir = _CHECKOUT / str(inventory.variables.get("mi50_stacks_dir") or "stacks")
         checks = check_inventory(inventory, known, stacks_dir)
         # With one of these wrong the stack cannot be looked up, or the host layer's own arguments are wrong.
         failed = {check.id for check in checks if check.status == FAIL}
@@ -60,12 +62,13 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _inventory(self, task_vars: dict[str, Any]) -> Inventory:
+    def _inventory(self, task_vars: dict[str, Any], exported: Container[str]) -> Inventory:
         values: dict[str, Any] = {}
         broken: dict[str, str] = {}
         ours = prefixes(_CHECKOUT / "roles")
         for name in sorted(task_vars):
-            if not name.startswith(ours):
+            # What roles work out themselves is no inventory's doing.
+            if not name.startswith(ours) or name in exported:
                 continue
             try:
                 values[name] = self._templar.template(task_vars[name])

@@ -62,6 +62,12 @@ options:
     description: Seconds for each network request.
     type: float
     default: 10
+  also:
+    description:
+      - Questions of roles, asked in the same call when no check failed. Options by name of the module that is asked,
+        M(rocm_info) or M(gfx906_rocblas); none for a role that has other work.
+    type: dict
+    default: {}
   controller_time:
     description: Seconds since the epoch on the controller, to compare clocks with.
     type: float
@@ -141,16 +147,38 @@ checks:
       description: What to do when it is not.
       type: str
       sample: ""
+answers:
+  description:
+    - What the modules of O(also) return, by name, as long as there is nothing left to do.
+    - One that would change something is missing, and so is every one after it, since its role may undo what they saw.
+  returned: always
+  type: dict
+  sample: {rocm_info: {settled: true}}
 """
 
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.mi50.preflight import also
 from ansible.module_utils.mi50.preflight.collect import Options, collect
 from ansible.module_utils.mi50.preflight.evaluate import evaluate
-from ansible.module_utils.mi50.preflight.model import Policy, RepositoryTarget, Target
+from ansible.module_utils.mi50.preflight.model import FAIL, Policy, RepositoryTarget, Target
 from ansible.module_utils.mi50.preflight.targets import repository_for, targets_for
+
+
+def questions(module: AnsibleModule) -> dict[str, dict[str, Any]]:
+    """Return O(also) with valid options; end the module for others."""
+    found = {}
+    for name, options in module.params["also"].items():
+        if name not in also.SPECS:
+            module.fail_json(msg=f"also: {name} is none of {', '.join(also.SPECS)}")
+        checked = ArgumentSpecValidator(also.SPECS[name]).validate(options or {})
+        if options and checked.error_messages:
+            module.fail_json(msg=f"also: {name}: {'; '.join(checked.error_messages)}")
+        found[name] = checked.validated_parameters if options else {}
+    return found
 
 
 def main() -> None:
@@ -168,6 +196,7 @@ def main() -> None:
             "https_proxy": {"type": "str", "default": ""},
             "no_proxy": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 10},
+            "also": {"type": "dict", "default": {}},
             "controller_time": {"type": "float"},
             "root": {"type": "path", "default": "/"},
             "sysfs_root": {"type": "path", "default": "/sys"},
@@ -177,6 +206,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
+    asked = questions(module)
     stack: dict[str, Any] = given["stack"]
     min_free = {path: float(value) for path, value in (given["min_free_gib"] or stack["disk_gib"]).items()}
 
@@ -215,7 +245,10 @@ def main() -> None:
         check_mode=module.check_mode,
     )
     checks = evaluate(collect(options, targets, run, repository), policy)
-    module.exit_json(changed=False, checks=[check.as_dict() for check in checks])
+    answers = {} if any(check.status == FAIL for check in checks) else also.ask(asked, run)
+    for warning in answers.get("rocm_info", {"driver": {"warnings": []}})["driver"]["warnings"]:
+        module.warn(warning)
+    module.exit_json(changed=False, checks=[check.as_dict() for check in checks], answers=answers)
 
 
 if __name__ == "__main__":

@@ -226,74 +226,25 @@ problems:
   sample: [package rocm is not installed; wanted a version of build 60403]
 """
 
-import time
-from pathlib import Path
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.mi50.apt import state
-from ansible.module_utils.mi50.rocm import driver, host, info
-
-FILE = {"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}}
-SOURCE = {
-    "path": {"type": "path", "required": True},
-    "uri": {"type": "str", "required": True},
-    "components": {"type": "list", "elements": "str", "default": ["main"]},
-    "architectures": {"type": "list", "elements": "str", "default": ["amd64"]},
-    "keyring": {"type": "path", "required": True, "no_log": False},
-    "fingerprints": {"type": "list", "elements": "str", "required": True, "no_log": False},
-    "files": {"type": "list", "elements": "dict", "default": [], "options": FILE},
-    "cache_valid_time": {"type": "int", "default": 86400},
-    "stamp_dir": {"type": "path", "default": "/var/cache/mi50-aipc"},
-}
-
-
-def source_settled(source: dict[str, Any] | None, suite: str, build: str) -> bool:
-    """Tell whether the apt source is as asked for."""
-    if source is None:
-        return False
-    return state.settled(state.settings({**source, "suite": suite, "build": build}), root=Path("/"), now=time.time())
+from ansible.module_utils.mi50.rocm import question
 
 
 def main() -> None:
     """Run the module."""
-    names = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "version": {"type": "str", "required": True},
-            "build": {"type": "str", "required": True},
-            "platforms": {"type": "list", "elements": "dict", "default": []},
-            "packages": dict(names),
-            "driver": {"type": "str", "choices": ["auto", "inbox", "dkms"], "default": "auto"},
-            "driver_packages": dict(names),
-            "users": dict(names),
-            "groups": {"type": "list", "elements": "str", "default": ["render", "video"]},
-            "uris": dict(names),
-            "source": {"type": "dict", "options": SOURCE},
-            "sysfs_root": {"type": "path", "default": "/sys"},
-            "proc_root": {"type": "path", "default": "/proc"},
-            "dev_root": {"type": "path", "default": "/dev"},
-        },
-        supports_check_mode=True,
-    )
-    params = dict(module.params)
-    source = params.pop("source")
-    trees = (Path(params.pop(f"{name}_root")) for name in ("sysfs", "proc", "dev"))
+    module = AnsibleModule(argument_spec=question.SPEC, supports_check_mode=True)
 
     def run(command: list[str]) -> tuple[int, str]:
         code, output, dummy = module.run_command(command, environ_update={"LC_ALL": "C", "LANGUAGE": "C"})
         return code, output
 
     try:
-        result = info.collect(host.Roots(Path("/"), *trees), info.Wanted(**params), run)
-    except driver.PlatformError as error:
+        result = question.answer(module.params, run)
+    except question.Unanswered as error:
         module.fail_json(msg=str(error))
-    except FileNotFoundError as error:
-        module.fail_json(msg=f"{error.filename} is missing: ROCm is installed with apt, on Debian or Ubuntu only")
     for warning in result["driver"]["warnings"]:
         module.warn(warning)
-    sound = source_settled(source, result["platform"].get("suite", ""), params["build"])
-    module.exit_json(changed=False, settled=sound and info.settled(result), **result)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

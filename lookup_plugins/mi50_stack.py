@@ -67,6 +67,18 @@ if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
 from ansible.module_utils.mi50.stack.api import get_stack
 from ansible.module_utils.mi50.stack.load import StackError, load_stack
 
+# One task reads a stack many times over. Ansible copies what it changes.
+_BASES: dict[tuple[Any, ...], list[str]] = {}
+_READ: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
 
 class LookupModule(LookupBase):
     """`lookup('mi50_stack', name)`."""
@@ -86,6 +98,14 @@ class LookupModule(LookupBase):
         return str(self._templar.template(self.get_option(name)) or "")
 
     def _one(self, name: str, stacks_dir: Path, lock_file: Path | None, variables: dict[str, Any]) -> dict[str, Any]:
-        bases = load_stack(name, stacks_dir)["bases"]
-        overrides = {base: self._templar.template(variables[base]) for base in bases if variables.get(base) is not None}
-        return get_stack(name, stacks_dir, lock_file, overrides)
+        files = stacks_dir / f"{name}.yml", lock_file or stacks_dir / f"{name}.lock.yml"
+        known = (name, *files, *map(_stamp, files))
+        if known not in _BASES:
+            _BASES[known] = [*load_stack(name, stacks_dir)["bases"]]
+        overrides = {
+            base: self._templar.template(variables[base]) for base in _BASES[known] if variables.get(base) is not None
+        }
+        key = (*known, *sorted(overrides.items()))
+        if key not in _READ:
+            _READ[key] = get_stack(name, stacks_dir, lock_file, overrides)
+        return _READ[key]

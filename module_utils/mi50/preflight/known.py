@@ -53,12 +53,16 @@ def role_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
 
 
 def exported_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return what roles hand to each other at run time: set by nobody, but seen by a second preflight in one run."""
+    """Return what roles hand to others: set by nobody, but seen by the preflight among the variables of the play."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(roles_dir.glob("*/tasks/*.yml")):
         for _where, mapping in walk_mappings(read_yaml(path)):
             if isinstance(mapping.get(_SET_FACT), dict):
                 found.update({name: {} for name in mapping[_SET_FACT]})
+            if isinstance(mapping.get("register"), str):
+                found[mapping["register"]] = {}
+    for path in sorted(roles_dir.glob("*/vars/main.yml")):
+        found.update({name: {} for name in read_yaml(path) or {}})
     return found
 
 

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, mi50-aipc contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lookup of what the role gfx906_rocblas does with its settings."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: gfx906_rocblas
+short_description: Where gfx906 kernels come from, settings completed from a stack
+version_added: "0.1.0"
+author: mi50-aipc contributors (@mi50-aipc)
+description:
+  - Turns the settings of the role C(gfx906_rocblas) and a stack into options of modules.
+options:
+  _terms:
+    description: Names of stacks.
+    required: true
+    type: list
+    elements: str
+  settings:
+    description: Variables of the role by their names without C(gfx906_rocblas_). Null means the stack's value.
+    type: dict
+    required: true
+seealso:
+  - plugin: mi50_stack
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Show where the kernels come from
+  ansible.builtin.debug:
+    msg: "{{ lookup('gfx906_rocblas', 'rocm-6.4.3', settings=__gfx906_rocblas_settings).files }}"
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - One mapping per stack with C(needed), C(problem), C(options) of the module C(gfx906_rocblas), C(files) for
+      C(artifact_fetch), C(packages) and C(discard).
+  type: list
+  elements: dict
+"""
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+from ansible.plugins.loader import lookup_loader
+from ansible.plugins.lookup import LookupBase
+
+# Ansible offers root module_utils to modules only; plugins on the controller need the path as well.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
+
+from ansible.module_utils.mi50.rocblas.origin import plan
+
+
+class LookupModule(LookupBase):
+    """`lookup('gfx906_rocblas', stack, settings={...})`."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: object) -> list[dict[str, Any]]:
+        """Return one plan per stack. Raises AnsibleError for a stack that cannot be used."""
+        self.set_options(var_options=variables, direct=kwargs)
+        stacks = lookup_loader.get("mi50_stack", loader=self._loader, templar=self._templar)
+        settings = self.get_option("settings")
+        return [plan(stack, settings) for stack in stacks.run(terms, variables)]

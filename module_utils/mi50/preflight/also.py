@@ -1,0 +1,50 @@
+"""What roles ask of a node in the call of the preflight: each call costs a node a quarter of a second of its processor.
+
+Only answers that leave nothing to do are of use to them; a node that lacks something is looked at again by the role
+that mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..rocblas import question as rocblas
+from ..rocm import question as rocm
+from ..rocm.info import Runner
+
+# In the order of the roles.
+SPECS: dict[str, dict[str, dict[str, Any]]] = {"rocm_info": rocm.SPEC, "gfx906_rocblas": rocblas.SPEC}
+
+
+def ask(questions: Mapping[str, Mapping[str, Any]], run: Runner) -> dict[str, dict[str, Any]]:
+    """Return the answers that leave nothing to do, up to the first that is none.
+
+    A role that acts may undo what the roles after it rely on, so those have to look for themselves. `questions` are
+    options by name of the module, valid by SPECS; an empty one is a role with nothing to ask, hence with other work.
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    for name in SPECS:
+        if name not in questions:
+            continue
+        answer = _ANSWERS[name](questions[name], run) if questions[name] else None
+        if answer is None:
+            break
+        answers[name] = answer
+    return answers
+
+
+def _rocm(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    try:
+        seen = rocm.answer(options, run)
+    except rocm.Unanswered:
+        return None
+    return seen if seen["settled"] else None
+
+
+def _rocblas(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    del run
+    return rocblas.answer(options)
+
+
+_ANSWERS = {"rocm_info": _rocm, "gfx906_rocblas": _rocblas}
