@@ -1,4 +1,4 @@
-"""Build the virtual machine's kernel, initrd and root file system, cached by recipe, in a container of the lab's base."""
+"""Build the virtual machine's kernel, initrd and root file system; cached, made in a container of the lab's base."""
 
 from __future__ import annotations
 

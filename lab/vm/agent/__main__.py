@@ -139,6 +139,12 @@ def now() -> float:
     return time.monotonic()
 
 
+def sleep(seconds: float) -> float:
+    """Let time pass; the guest's time afterwards."""
+    time.sleep(seconds)
+    return time.monotonic()
+
+
 def run(argv: list[str], timeout: float = 60.0, data: str = "") -> dict[str, Any]:
     """Run a command: code, stdout, stderr; code 124 after the timeout."""
     try:
@@ -182,7 +188,22 @@ CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
     for call in (
         *(add_chip, bind_chip, unbind_chip, hwmon_of, device_of, chip_set, chip_get, chip_registers, chip_poke),
-        *(chip_play, take_back, duties, gpu_set, gpu_get, history, now, run, read, write, unpack, ticks, modprobe),
+        *(
+            chip_play,
+            take_back,
+            duties,
+            gpu_set,
+            gpu_get,
+            history,
+            now,
+            run,
+            sleep,
+            read,
+            write,
+            unpack,
+            ticks,
+            modprobe,
+        ),
     )
 }
 
