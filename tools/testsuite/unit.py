@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from tools.testsuite import real_torch
 from tools.testsuite.steps import ROOT, Stage
 
 # The two controllers of requirements.txt: core 2.19 runs on 3.11, core 2.21 on 3.12 and newer.
@@ -33,13 +35,14 @@ def other_controllers(current: str) -> tuple[str, ...]:
     return next((group for group in CONTROLLERS if current not in group), ())
 
 
-def pytest(stage: Stage, python: Path, label: str) -> None:
+def pytest(stage: Stage, python: Path, label: str, environment: Mapping[str, str] | None = None) -> None:
     """One pytest run over the unit tests."""
     report = stage.logs / f"unit-{label}.xml"
     stage.command(
         f"pytest, Python {label}",
         [python, "-m", "pytest", "tests/unit", "-n", "2", "-p", "no:cacheprovider", f"--junitxml={report}"],
         junit=report,
+        environment=environment,
     )
 
 
@@ -57,7 +60,7 @@ def other_environment(stage: Stage, version: str, python: str) -> Path | None:
 def run(stage: Stage) -> None:
     """Run the unit tests on every Python that matters and is here."""
     current = f"{sys.version_info.major}.{sys.version_info.minor}"
-    pytest(stage, Path(sys.executable), current)
+    pytest(stage, Path(sys.executable), current, real_torch.environment(stage))
     wanted = other_controllers(current)
     others = [(version, path) for version in wanted if (path := interpreter(version))]
     if not others:
