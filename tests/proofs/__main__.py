@@ -1,34 +1,55 @@
-"""Command line of the proofs: mutate and kill prove, bench measures and writes docs/rocblas.md."""
+"""Command line of the proofs: mutate and kill prove, bench measures; see docs/rocblas.md, which they write."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "module_utils")]
 
 
+def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Do what the verb says in `folder`."""
+    from tests.proofs import bench, kill, material, mutate
+
+    if given.verb == "bench":
+        return bench.measure(material.packages(), given.rounds, folder)
+    stuff = material.made_up() if given.synthetic else material.real()
+    if given.verb == "mutate":
+        return mutate.prove(stuff, range(given.first, given.first + given.count), folder)
+    return kill.prove(stuff, given.count, given.seed, folder)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run one proof; return 1 when it failed."""
-    from tests.proofs import material, mutate
+    """Run one verb, print what it found, and return 1 when a proof failed."""
+    from tests.proofs import results
 
     parser = argparse.ArgumentParser(prog="python -m tests.proofs", description=__doc__)
     parser.add_argument("--scratch", type=Path, help="where to work; mutate is fastest in memory")
+    parser.add_argument("--record", action="store_true", help="keep the result in docs/rocblas.json and .md")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    one = verbs.add_parser("mutate", help="spoiled packages: none is installed")
-    one.add_argument("--count", type=int, default=2000)
-    one.add_argument("--first", type=int, default=0, help="number of the first case; it is its seed")
-    for verb in (one,):
+    mutate = verbs.add_parser("mutate", help="spoiled packages: none is installed")
+    mutate.add_argument("--count", type=int, default=2000)
+    mutate.add_argument("--first", type=int, default=0, help="number of the first case; it is its seed")
+    kill = verbs.add_parser("kill", help="SIGKILL at random moments: never a mixed set, always a way on and back")
+    kill.add_argument("--count", type=int, default=200)
+    kill.add_argument("--seed", type=int, default=1)
+    for verb in (mutate, kill):
         verb.add_argument("--synthetic", action="store_true", help="a few kilobytes instead of Debian's real kernels")
+    bench = verbs.add_parser("bench", help="time and memory beside GNU tar and the manual way")
+    bench.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(argv)
-    stuff = material.made_up() if given.synthetic else material.real()
     with tempfile.TemporaryDirectory(prefix="mi50-proof-", dir=given.scratch) as folder:
-        if given.verb == "mutate":
-            return min(1, mutate.prove(stuff, range(given.first, given.first + given.count), Path(folder)))
-    return 2
+        found = run(given, Path(folder))
+    print(json.dumps(found, indent=1))
+    if given.record:
+        results.record(given.verb, found)
+    return 1 if found.get("FAILED") or found.get("failed") else 0
 
 
 if __name__ == "__main__":

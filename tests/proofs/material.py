@@ -13,8 +13,7 @@ from tests.unit.rocblas import synthetic
 
 FOLDER = "./usr/lib/x86_64-linux-gnu/rocblas/*/library/"
 # Small architectures of Debian's build whose code objects stand in for gfx906 in forged archives.
-OTHERS = ("gfx900", "gfx908", "gfx1010")
-PER_OTHER = 12
+OTHERS = ("gfx900", "gfx908", "gfx90a")
 
 
 class Material(NamedTuple):
@@ -48,9 +47,8 @@ def real() -> Material:
     """All 140 gfx906 files (142 MB) of Debian's librocblas4 and its 50 shared catalogs; downloads it when need be."""
     settings = from_environment()
     deb = tree.source_package(settings)
-    folder = cache.build(
-        settings.cache, f"proof-{cache.key(Path(__file__), deb.name)}", lambda path: _unpack(deb, path)
-    )
+    name = f"proof-{cache.key(FOLDER, *OTHERS, deb.name)}"
+    folder = cache.build(settings.cache, name, lambda path: _unpack(deb, path))
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     kernels = {name: data for name, data in files.items() if "gfx906" in name}
     shared = {name: data for name, data in files.items() if "gfx" not in name}
@@ -60,13 +58,10 @@ def real() -> Material:
 
 def _unpack(deb: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
-    wanted = [f"{FOLDER}*gfx906*", f"{FOLDER}*_fallback.dat", *(f"{FOLDER}*HH*_{other}.co" for other in OTHERS)]
+    wanted = [f"{FOLDER}*gfx906*", f"{FOLDER}*_fallback.dat", *(f"{FOLDER}*Type_HH_C*_{other}.co" for other in OTHERS)]
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as producer:
         strip = ["tar", "-x", "-C", str(folder), "--strip-components=7", "--no-same-owner", "--wildcards"]
         subprocess.run([*strip, *wanted], stdin=producer.stdout, check=True)
-    for other in OTHERS:
-        for path in sorted(folder.glob(f"*_{other}.co"))[PER_OTHER:]:
-            path.unlink()
 
 
 class Packages(NamedTuple):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import json
 import os
 import random
 import signal
@@ -18,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mi50.rocblas.errors import RocblasError
 from mi50.rocblas.request import Request
@@ -157,8 +156,8 @@ def cases(numbers: Iterable[int]) -> Iterator[Case]:
         yield Case(number, FORMS[number // len(every) % len(FORMS)], every[number % len(every)].__name__)
 
 
-def prove(material: Material, numbers: Iterable[int], folder: Path) -> int:
-    """Try the cases with these numbers and print what became of them; return how many failed."""
+def prove(material: Material, numbers: range, folder: Path) -> dict[str, Any]:
+    """Try the cases with these numbers; return what became of them, with the number that failed as `FAILED`."""
     packers = {form: Packer(material, *form) for form in FORMS}
     bench = Bench(material, folder)
     for form, packer in packers.items():
@@ -168,6 +167,7 @@ def prove(material: Material, numbers: Iterable[int], folder: Path) -> int:
             raise RuntimeError(f"the good package of {form} is not installed: {words}")
         run(Request(str(bench.rocm), state="absent"))
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    total = collections.Counter({"refused": 0, "harmless": 0, "FAILED": 0})
     for case in cases(numbers):
         rng = random.Random(case.number)  # noqa: S311 - the same cases in every run
         packer = packers[case.form]
@@ -176,14 +176,12 @@ def prove(material: Material, numbers: Iterable[int], folder: Path) -> int:
             raise RuntimeError(f"{case}: nothing was changed")
         verdict, words = bench.judge(data, case.form, packer.good)
         counts[case.mutation, verdict] += 1
+        total[verdict] += 1
         if verdict == "FAILED":
-            if sum(n for (dummy, what), n in counts.items() if what == "FAILED") <= SHOWN:
+            if total[verdict] <= SHOWN:
                 print(f"FAILED {case}: {words}", flush=True)
             run(Request(str(bench.rocm), state="absent"))
             bench.before = bench.state()
-    total = collections.Counter(verdict for (dummy, verdict), n in counts.items() for dummy in range(n))
-    listing = {f"{mutation} {verdict}": n for (mutation, verdict), n in sorted(counts.items())}
-    print(
-        json.dumps({"material": material.name, "archives": sum(counts.values()), **total, "by kind": listing}, indent=1)
-    )
-    return total["FAILED"]
+    listing = {f"{mutation}: {verdict}": n for (mutation, verdict), n in sorted(counts.items())}
+    archives = {"material": material.name, "first": numbers.start, "archives": total.total()}
+    return {**archives, **total, "by kind": listing}

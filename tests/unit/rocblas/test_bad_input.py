@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -210,48 +207,6 @@ def test_a_plain_tar_states_no_version(patch: Runner, library: Path, tmp_path: P
     refused(patch, library, "states no version", src=str(plain))
 
 
-DESTINATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a file": (lambda path: path.write_text("x"), "no such directory"),
-    "an empty directory": (lambda path: path.mkdir(), "no rocBLAS library directory"),
-    "a prefix without catalogs": (
-        lambda path: (path / "lib/rocblas/library").mkdir(parents=True),
-        "holds no Tensile library",
-    ),
-    "a dangling link": (lambda path: path.symlink_to("nowhere"), "no such directory"),
-}
-
-
-@pytest.mark.parametrize("case", DESTINATIONS)
-def test_destination(patch: Runner, library: Path, tmp_path: Path, case: str) -> None:
-    make, words = DESTINATIONS[case]
-    make(tmp_path / "dest")
-    refused(patch, library, words, dest=str(tmp_path / "dest"))
-
-
-def test_a_destination_that_is_not_there(patch: Runner, tmp_path: Path) -> None:
-    """A check may run before the task that makes it."""
-    dest = str(tmp_path / "dest")
-    with pytest.raises(RocblasError, match="no such directory"):
-        patch(dest=dest)
-    outcome = patch(dest=dest, check_mode=True)
-    assert outcome["changed"]
-    assert outcome["needs_source"]
-    assert "not there yet" in outcome["warnings"][0]
-
-
-def test_a_library_that_leads_elsewhere(patch: Runner, library: Path, tmp_path: Path) -> None:
-    inner = tmp_path / "venv/lib/python3.11/site-packages/torch/lib/rocblas"
-    inner.mkdir(parents=True)
-    (inner / "library").symlink_to(library)
-    refused(patch, library, "which others may use", dest=str(tmp_path / "venv"))
-
-
-def test_two_pythons_in_one_environment(patch: Runner, library: Path, tmp_path: Path) -> None:
-    for python in ("python3.11", "python3.12"):
-        synthetic.write(tmp_path / f"v/lib/{python}/site-packages/torch/lib/rocblas/library", synthetic.amd())
-    refused(patch, library, "several rocBLAS library directories", dest=str(tmp_path / "v"))
-
-
 def test_missing_source(patch: Runner, library: Path) -> None:
     refused(patch, library, "cannot be read", src="/nonexistent/rocblas.pkg.tar.zst")
 
@@ -262,32 +217,6 @@ def test_missing_decompressor(patch: Runner, library: Path, monkeypatch: pytest.
     refused(patch, library, "install the package zstd")
 
 
-def test_a_source_that_changes_while_it_is_read(
-    patch: Runner, library: Path, package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mi50.rocblas import source
-
-    real = source._read_file
-
-    def replace_meanwhile(*arguments: object) -> object:
-        result = real(*arguments)
-        package.write_bytes(package.read_bytes() + b"\0")
-        return result
-
-    monkeypatch.setattr(source, "_read_file", replace_meanwhile)
-    with pytest.raises(RocblasError, match="replaced or written to while it was read"):
-        patch()
-    assert not (library / synthetic.INDEX).exists()
-
-
-def test_a_second_run_at_the_same_time(patch: Runner, library: Path) -> None:
-    fd = os.open(library, os.O_RDONLY)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    refused(patch, library, "another run is patching it")
-    os.close(fd)
-    assert patch()["changed"]
-
-
 @pytest.mark.parametrize("name", [".gfx906_rocblas.journal", ".gfx906_rocblas.json"])
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "files": {"../x": 1}}'])
 def test_damaged_private_files(patch: Runner, library: Path, name: str, text: str) -> None:
@@ -295,12 +224,3 @@ def test_damaged_private_files(patch: Runner, library: Path, name: str, text: st
     with pytest.raises(RocblasError, match="damaged"):
         patch()
     assert not (library / synthetic.INDEX).exists()
-
-
-def test_a_planted_staging_link_is_not_followed(patch: Runner, library: Path, tmp_path: Path) -> None:
-    target = tmp_path / "precious"
-    target.mkdir()
-    (target / "keep").write_text("x")
-    (library / ".gfx906_rocblas.staging").symlink_to(target)
-    patch()
-    assert [path.name for path in target.iterdir()] == ["keep"]

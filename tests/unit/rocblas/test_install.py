@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -134,6 +135,45 @@ def test_another_build_replaces_the_first_and_absent_still_knows_the_start(
     assert not (library / ".gfx906_rocblas.backup").exists()
     patch(state="absent")
     assert snapshot(library) == before
+
+
+def reinstall(library: Path, files: synthetic.Files) -> None:
+    """As pip or dpkg does it: their own files anew, ours left alone because they do not know them."""
+    for name, data in files.items():
+        (library / name).unlink()
+        (library / name).write_bytes(data)
+
+
+def test_a_torch_reinstall_of_the_same_release(patch: Runner, library: Path) -> None:
+    patch()
+    reinstall(library, synthetic.amd())
+    outcome = patch()
+    assert not outcome["changed"]
+    assert len(outcome["drift"]["catalogs"]) == len(synthetic.TYPES)
+    assert not patch()["drift"]
+
+
+def test_a_virtual_environment_that_was_made_anew(patch: Runner, library: Path) -> None:
+    patch()
+    shutil.rmtree(library)
+    synthetic.write(library, synthetic.amd())
+    before = snapshot(library)
+    assert patch()["changed"]
+    assert contents(library) == KERNELS
+    patch(state="absent")
+    assert snapshot(library) == before
+
+
+def test_an_upgrade_that_brings_its_own_gfx906(patch: Runner, library: Path) -> None:
+    """Should a later build have the kernels again, its files are saved and come back."""
+    patch()
+    theirs = {**synthetic.amd(), **{name: data + b"theirs" for name, data in KERNELS.items()}}
+    reinstall(library, theirs)
+    outcome = patch()
+    assert set(outcome["drift"]["modified"]) == set(KERNELS)
+    assert contents(library) == KERNELS
+    patch(state="absent")
+    assert {path.name: path.read_bytes() for path in library.iterdir()} == theirs
 
 
 def test_a_torch_reinstall_that_brings_other_catalogs_is_noticed(patch: Runner, library: Path) -> None:
