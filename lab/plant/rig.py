@@ -9,6 +9,7 @@ from typing import Any
 from mi50_fand.blower import Blower
 from mi50_fand.commands import Commands
 from mi50_fand.config import Config, parse
+from mi50_fand.desk import Desk
 from mi50_fand.engine import Engine
 from mi50_fand.journal import Journal
 
@@ -108,14 +109,25 @@ class Rig:
         """Whether a code was ever journalled."""
         return any(f">{code} " in line for line in self.lines)
 
+    def desk(self) -> Desk:
+        """A desk of its own, for work that runs instead of the daemon."""
+        return Desk(VirtualPool(self.clock), 2.0)
+
+    def idle(self, seconds: float) -> None:
+        """Let the plant go on without the daemon."""
+        for _ in range(max(1, round(seconds / STEP))):
+            self._step()
+        self.clock.now += seconds
+
+    def _step(self) -> None:
+        self.chip.step(STEP)
+        for die in self.dies.values():
+            die.step(STEP)
+
     def cycle(self) -> bool:
         """One cycle of the daemon, then one second of the plant."""
         healthy = self.engine.cycle()
-        for _ in range(round(self.config.interval / STEP)):
-            self.chip.step(STEP)
-            for die in self.dies.values():
-                die.step(STEP)
-        self.clock.now += self.config.interval
+        self.idle(self.config.interval)
         return healthy
 
     def run(self, seconds: float, load: float | Callable[[float], float] | None = None) -> list[dict[str, Any]]:

@@ -35,8 +35,8 @@ class Channel:
 class Chip:
     """A fan chip. `modes` it accepts; `cached`: a mode equal to the shown one is swallowed; `lost`: nothing gets in."""
 
-    def __init__(self, io: MemorySysfs, fans: dict[int, Fan], device: str, name: str) -> None:
-        """Put it into the tree as hwmon3."""
+    def __init__(self, io: MemorySysfs, fans: dict[int, Fan], device: str, name: str, hwmon: str = "hwmon3") -> None:
+        """Put it into the tree under a number."""
         self.io = io
         self.device = device
         self.name = name
@@ -47,7 +47,7 @@ class Chip:
         self.in_device = False  # attributes in hwmonN/device, as old registrations have them
         self.tacho: dict[int, str] = {}  # what a tacho reads instead of its blower's speed
         self.channels = {number: Channel(fan) for number, fan in fans.items()}
-        self.plug("hwmon3")
+        self.plug(hwmon)
 
     def plug(self, hwmon: str) -> None:
         """Appear under a number."""
@@ -100,7 +100,7 @@ class Chip:
     def firmware_takes(self, number: int, shown: int | None = None) -> None:
         """The firmware sets its own mode; `shown` is what the driver then reads, None when it does not notice."""
         channel = self.channels[number]
-        channel.mode = AUTO
+        channel.mode = 0 if shown == 0 else AUTO
         if shown is not None:
             channel.shown_mode = shown
 
@@ -114,12 +114,12 @@ class Chip:
 class ManualOnlyChip(Chip):
     """A controller like arctic_fan: no mode, and each command carries the driver's cache of all channels."""
 
-    def __init__(self, io: MemorySysfs, fans: dict[int, Fan], device: str, name: str) -> None:
+    def __init__(self, io: MemorySysfs, fans: dict[int, Fan], device: str, name: str, hwmon: str = "hwmon3") -> None:
         """The cache starts at 0, the blowers at what the firmware gives."""
-        super().__init__(io, fans, device, name)
+        super().__init__(io, fans, device, name, hwmon)
         self.io.remove(self.device)
         self.has_enable = False
-        self.plug("hwmon3")
+        self.plug(hwmon)
         self.forget()
 
     def forget(self) -> None:

@@ -128,6 +128,7 @@ class Blower:
         self._after = None
         self._absent_since = now if self._absent_since is None else self._absent_since
         self._lost_since = None
+        self.ramp.lift(now)  # whatever it does meanwhile, it begins at full speed when it is back
         self.tacho.settle()
         self.tacho.rpm = None
         self.faults[seen.code] = seen.text

@@ -67,6 +67,7 @@ class Daemon:
 
     def _control(self, config: Config) -> int:
         engine = Engine(config, self.io, self.clock, Pool(self.clock), self.journal, Commands())
+        engine.rivals = lambda: rivals.running(self.proc_root)
         self._announce(config)
         try:
             publisher = Publisher(engine, config.runtime)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from . import rivals
 from .blower import Blower
 from .caps import Caps
 from .card import FULL, Card
@@ -43,6 +45,7 @@ class Engine:
         self.blowers: dict[str, Blower] = {}
         self.channels: dict[str, Channel] = {}
         self.rescues: dict[str, Channel] = {}
+        self.rivals: Callable[[], list[str]] = rivals.running
         self.cycles = 0
         self.resumed = False
         self._sleep = clock.boottime() - clock.monotonic()
@@ -193,6 +196,9 @@ class Engine:
             for key in work:
                 blower = self.blowers[key]
                 blower.judge(now, seen.get(key), self._must_turn(blower))
+                if "THIRD_PARTY" in blower.faults and (blower.config.name, "THIRD_PARTY") not in self.journal.active:
+                    # Looked up when a foreign value is seen, never each cycle.
+                    blower.faults["THIRD_PARTY"] += f" by {', '.join(self.rivals()) or 'nobody that is known'}"
                 self.journal.faults(now, blower.config.name, blower.faults)
 
     def _must_turn(self, blower: Blower) -> bool:
