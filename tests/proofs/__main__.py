@@ -1,4 +1,4 @@
-"""Command line of the proofs: mutate and kill prove, bench measures; see docs/rocblas.md, which they write."""
+"""Command line of the proofs: cycle, mutate and kill prove, bench measures; see docs/rocblas.md, which they write."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "module_utils")]
 
 def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Do what the verb says in `folder`."""
-    from tests.proofs import bench, kill, material, mutate
+    from tests.proofs import bench, cycle, kill, material, mutate
 
     if given.verb == "bench":
         return bench.measure(material.packages(), given.rounds, folder)
+    if given.verb == "cycle":
+        return cycle.prove(material.packages(), folder)
     stuff = material.made_up() if given.synthetic else material.real()
     if given.verb == "mutate":
         return mutate.prove(stuff, range(given.first, given.first + given.count), folder)
@@ -41,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     kill.add_argument("--seed", type=int, default=1)
     for verb in (mutate, kill):
         verb.add_argument("--synthetic", action="store_true", help="a few kilobytes instead of Debian's real kernels")
+    verbs.add_parser("cycle", help="install, look again, roll back, install again, on the whole packages")
     bench = verbs.add_parser("bench", help="time and memory beside GNU tar and the manual way")
     bench.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(argv)

@@ -113,7 +113,8 @@ def kill(verb: Verb, rng: random.Random, seconds: float, library: Path) -> str:
     moving = not journal.exists() and rng.random() < 0.5
     latest = time.monotonic() + (10 * seconds if moving else rng.uniform(0, 1.05 * seconds))
     command = [sys.executable, str(verb.program)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as child:
+    unpacked = payload.surroundings(verb.program)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True, env=unpacked) as child:
         while child.poll() is None and time.monotonic() < latest and not (moving and journal.exists()):
             time.sleep(0.0002)
         if moving:

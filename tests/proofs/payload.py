@@ -48,9 +48,14 @@ def write(text: str, path: Path, *, check_mode: bool = False, **arguments: objec
     return path
 
 
+def surroundings(path: Path) -> dict[str, str]:
+    """Environment of a payload: what it unpacks goes beside it, since nothing clears up after one that is killed."""
+    return {**os.environ, "TMPDIR": str(path.parent)}
+
+
 def run(path: Path, python: str = sys.executable) -> dict[str, Any]:
     """Run a payload as Ansible would; return its result with its exit code as `rc`."""
-    done = subprocess.run([python, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, str(path)], capture_output=True, text=True, check=False, env=surroundings(path))
     try:
         result: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
