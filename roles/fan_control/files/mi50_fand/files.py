@@ -81,9 +81,17 @@ def take_lock(path: str, proc_root: str = "/proc") -> int:
             os.unlink(path)
             continue
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        _sign(handle)
         return handle
     raise LockHeld(f"{path} is held")
+
+
+def _sign(handle: int) -> None:
+    """Tell others who holds the lock. A full /run costs them the number, and the blowers not their daemon."""
+    try:
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        return
 
 
 def _dead(pid: str, proc_root: str) -> bool:
