@@ -46,7 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     verbs.add_parser("cycle", help="install, look again, roll back, install again, on the whole packages")
     bench = verbs.add_parser("bench", help="time and memory beside GNU tar and the manual way")
     bench.add_argument("--rounds", type=int, default=5)
+    verbs.add_parser("page", help="write docs/rocblas.md anew from the numbers that are kept")
     given = parser.parse_args(argv)
+    if given.verb == "page":
+        results.PAGE.write_text(results.page(results.load()))
+        return 0
     with tempfile.TemporaryDirectory(prefix="mi50-proof-", dir=given.scratch) as folder:
         found = run(given, Path(folder))
     print(json.dumps(found, indent=1))
