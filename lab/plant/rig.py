@@ -116,10 +116,11 @@ class Rig:
     def idle(self, seconds: float) -> None:
         """Let the plant go on without the daemon."""
         for _ in range(max(1, round(seconds / STEP))):
-            self._step()
+            self.step()
         self.clock.now += seconds
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Let a tenth of a second pass in the plant alone."""
         self.chip.step(STEP)
         for die in self.dies.values():
             die.step(STEP)

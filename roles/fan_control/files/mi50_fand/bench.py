@@ -69,7 +69,7 @@ class Bench:
     def leave(self) -> list[str]:
         """Full speed on every owned channel, each in a worker of its own; keys of those where that is not proven."""
         for key, channel in self.owned.items():
-            fresh = Channel(self.io, channel.config)
+            fresh = Channel(self.io, channel.config, look=False)
             self.desk.ask(f"leave {key}", lambda fresh=fresh: fresh.apply(Order(FULL_PWM)))  # type: ignore[misc]
         self.desk.wait([f"leave {key}" for key in self.owned], DEADLINE)
         seen = {key: self.desk.answer(f"leave {key}", self.clock.monotonic()) for key in self.owned}

@@ -73,7 +73,11 @@ class Blower:
             self._full_until = 0.0
         if now >= self._foreign_until:
             self.foreign = 0.0
+        before = self.duty
         self.duty = max(self.ramp.step(now, self.boosted(demand), transient, may_lower), self.foreign)
+        if not may_lower:
+            # Whatever else comes to its end in this cycle: on an incomplete set of samples nothing falls.
+            self.duty = max(self.duty, before)
         if self.tacho.kick or self.tacho.stalled or self.fighting or self._lost_since is not None:
             self.duty = FULL
             self.ramp.lift(now)
@@ -100,6 +104,7 @@ class Blower:
         self.faults, self.remarks = {}, []
         if seen is None:
             self.verified = False
+            self.tacho.rpm = None  # what it showed before proves nothing now
             self._lose(now, "WRITE_HUNG" if self.config.controlled else "SENSOR_HUNG", "the fan chip does not answer")
             return
         if not seen.found:

@@ -79,9 +79,10 @@ class Observation:
 class Channel:
     """Owner of one pwmN. `controlled` False means that nothing is ever written."""
 
-    def __init__(self, io: Sysfs, config: BlowerConfig) -> None:
-        """Nothing is looked up before the first order."""
+    def __init__(self, io: Sysfs, config: BlowerConfig, look: bool = True) -> None:
+        """Nothing is looked up before the first order. `look` False: leave the tacho alone, it may be what hangs."""
         self.io = io
+        self.tacho = config.tacho if look else None
         self.config = config
         self.chip: hwmon.Chip | None = None
 
@@ -101,8 +102,8 @@ class Channel:
             self._write(pwm, order, seen)
             seen.pwm_after = attempt(self.io, pwm)
             seen.enable_after = attempt(self.io, f"{pwm}_enable") if seen.has_enable else MANUAL_WORD
-        if self.config.tacho:
-            seen.rpm = attempt(self.io, f"{self.chip.base}/fan{self.config.tacho}_input")
+        if self.tacho:
+            seen.rpm = attempt(self.io, f"{self.chip.base}/fan{self.tacho}_input")
         if seen.error in GONE or (self.config.controlled and seen.pwm_after in GONE):
             self.chip = None  # found anew at the next cycle
             seen.found = False

@@ -70,7 +70,7 @@ class Engine:
                 blower.adopt(entry, config.law)
             self.blowers[entry.key] = blower
         self.channels = {b.config.key: Channel(self.io, b.config) for b in self.blowers.values() if b.config.device}
-        self.rescues = {key: Channel(self.io, self.blowers[key].config) for key in self.channels}
+        self.rescues = {key: Channel(self.io, self.blowers[key].config, look=False) for key in self.channels}
 
     def _adopt_card(self, gpu: GpuConfig, card: Card | None, ladder: Ladder | None) -> None:
         if card is None or ladder is None:
