@@ -2,7 +2,7 @@
 
 Replaces: the vision tower of gemma3:27b (SigLIP, 400 million weights); no small vision model is on the package index.
 Proves: the real path of an image: upload, decoding, resizing, encoding, 256 tokens a picture, prefill, caches, timings.
-Does not prove: that anything is recognised. The model sees noise, so its answers are wrong and the checkers must say so.
+Does not prove: that anything is recognised. The model sees noise; its answers are wrong and the checkers must say so.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _numbers(source: random.Random, tensor: Tensor) -> bytes:
 
 def write(path: Path, embedding: int) -> None:
     """Write the projector for a text model of that embedding width; the same bytes every time."""
-    source = random.Random(SEED)
+    source = random.Random(SEED)  # noqa: S311 - weights, not secrets
     pairs = metadata(embedding)
     directory, blobs, offset = b"", b"", 0
     every = list(tensors(embedding))

