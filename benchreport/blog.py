@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .content import answers, text
+from .content import answers, text, with_formula
 from .rows import Row
-from .tables import NOT_RUN, Column, Table, Value, gib, headline
+from .tables import NOT_RUN, Column, Table, Value, common_formula, gib
 
 _WORDS = {
     "en": {
@@ -49,9 +49,10 @@ def _table(node: str, rows: Sequence[Row], words: dict[str, str]) -> Table:
     groups = list(dict.fromkeys(_engine(row, runs) for row in rows))
     columns = [Column(words["task"]), Column(words["model"])]
     for group in groups:
+        own = [row for row in rows if _engine(row, runs) == group]
+        formulas = {which: common_formula(own, which) for which in ("prefill", "decode")}
         columns += [
-            Column(words["prefill"], "tok/s", "", group),
-            Column(words["decode"], "tok/s", "", group),
+            *[Column(words[which], "tok/s", formulas[which], group) for which in formulas],
             Column(words["vram"], "GiB", "VRAM_fw@1", group),
             Column(words["right"], "", "", group),
         ]
@@ -59,7 +60,7 @@ def _table(node: str, rows: Sequence[Row], words: dict[str, str]) -> Table:
         f"blog-{node}",
         words["title"].format(node=node),
         columns,
-        about="Speeds are those of answers of fixed length where they were measured, else of answers that end by themselves. "
+        about="Speeds are those of answers of fixed length where there are any, else of those that end by themselves. "
         "Only answers that end by themselves are checked.",
     )
     # The same name with other weights is another line.
@@ -70,7 +71,8 @@ def _table(node: str, rows: Sequence[Row], words: dict[str, str]) -> Table:
         name = Value(title or task, detail=task if title and title != task else "")
         line = [name, Value(model, detail=" · ".join(filter(None, (same[0].model["format"], weights))))]
         for group in groups:
-            line += _figures([row for row in same if _engine(row, runs) == group], words)
+            formulas = {c.title: c.formula for c in columns if c.group == group}
+            line += _figures([row for row in same if _engine(row, runs) == group], words, formulas)
         table.rows.append(line)
     return table
 
@@ -85,7 +87,7 @@ def _engine(row: Row, runs: bool) -> str:
     return f"{name} ({row.run.run_id})" if runs else name
 
 
-def _figures(rows: Sequence[Row], words: dict[str, str]) -> list[Value]:
+def _figures(rows: Sequence[Row], words: dict[str, str], formulas: dict[str, str]) -> list[Value]:
     """Prefill, decode, VRAM, checks of one task on one engine, taken from its modes."""
     if not rows:
         return [Value(words["not run"], "none")] * 4
@@ -97,4 +99,7 @@ def _figures(rows: Sequence[Row], words: dict[str, str]) -> list[Value]:
         # An answer that never came must not look like one that nobody checked.
         checked = Value(natural.status, "status", note=natural.cell["reject_reason"] or "")
     taken = max((row.cell["vram"]["framework"] or 0 for row in rows if row.cell["vram"]), default=0)
-    return [headline(speed, "prefill"), headline(speed, "decode"), gib(taken or None), checked]
+    prefill = with_formula(speed, "prefill", formulas[words["prefill"]])
+    # Both fail for one reason, which is told once.
+    decode = with_formula(speed, "decode", formulas[words["decode"]], reason=speed.ok)
+    return [prefill, decode, gib(taken or None), checked]

@@ -104,8 +104,8 @@ def _plots(parts: _Parts) -> list[tuple[str, str]]:
     for model in dict.fromkeys((row.model["key"], row.weights) for row in parts.rows):
         own = [row for row in parts.rows if (row.model["key"], row.weights) == model]
         named = f"{model[0]} ({model[1]})"
-        found.append((f"{named}: speed of the tasks", plots.bars(own, f"Speed of the tasks, {named}")))
-        found.append((f"{named}: speed against context length", plots.depth(own, f"Depth, {named}")))
+        found.append((f"{named}: speed of the tasks", plots.bars(own, parts.rows, f"Speed of the tasks, {named}")))
+        found.append((f"{named}: speed against context length", plots.depth(own, parts.rows, f"Depth, {named}")))
     for run in parts.records.runs:
         own = [row for row in parts.rows if row.run is run]
         named = f"{run.node}, {run.framework}, {run.run_id}"
@@ -122,7 +122,7 @@ def _html(parts: _Parts, options: Options) -> bytes:
     facts = [
         ("nodes", str(len({run.node for run in runs}))),
         ("engines", str(len({run.framework for run in runs}))),
-        ("models", str(len({(row.model["key"], row.weights) for row in parts.rows}))),
+        ("model weights", str(len({(row.model["key"], row.weights) for row in parts.rows}))),
         ("cells OK", f"{counts['OK']} of {len(parts.rows)}"),
         ("requests measured", str(sum(row.cell["measured"] for row in parts.rows))),
     ]

@@ -14,6 +14,7 @@ from .tables import (
     Maker,
     Table,
     Value,
+    common_formula,
     drop_empty,
     headline,
     metric_column,
@@ -78,8 +79,7 @@ def cells(rows: Sequence[Row]) -> Table:
             [
                 *identity(rows),
                 (Column("status"), status),
-                (Column("prefill", "tok/s"), lambda row: _with_formula(row, "prefill")),
-                (Column("decode", "tok/s"), lambda row: _with_formula(row, "decode")),
+                *[_headline(rows, which) for which in ("prefill", "decode")],
                 metric("dc_w", "decode, tokens 33 to 288"),
                 metric("ttft", "first token"),
                 metric("ttfo", "first word of the answer"),
@@ -100,12 +100,19 @@ def cells(rows: Sequence[Row]) -> Table:
     )
 
 
-def _with_formula(row: Row, which: str) -> Value:
-    """A headline whose formula differs from row to row says which it is."""
+def _headline(rows: Sequence[Row], which: str) -> tuple[Column, Maker]:
+    """A headline's column; the reason of a failure stands beside the status already."""
+    formula = common_formula(rows, which)
+    return Column(which, "tok/s", formula), lambda row: with_formula(row, which, formula, reason=False)
+
+
+def with_formula(row: Row, which: str, column: str, reason: bool = True) -> Value:
+    """A headline that says by which formula, unless its column does."""
     value, figure = headline(row, which), row.headline(which)
-    if figure is None or value.kind != "number":
-        return value
-    return Value(value.text, value.kind, f"{value.detail} · {figure.formula}".strip(" ·"), value.note, value.value)
+    detail = value.detail
+    if figure is not None and figure.formula != column and value.kind == "number":
+        detail = f"{detail} · {figure.formula}".strip(" ·")
+    return Value(value.text, value.kind, detail, value.note if reason or row.ok else "", value.value)
 
 
 def _share(row: Row, name: str) -> Value:

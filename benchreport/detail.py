@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mi50.bench import summary as node
 from mi50.bench.formulas import FORMULAS
 from mi50.bench.record import OK, STATUSES
 
@@ -111,7 +112,7 @@ def rejected(rows: Sequence[Row]) -> Table:
         [*columns, Column("repetition"), Column("status"), Column("reason")],
     )
     for row in rows:
-        bad = [r for r in row.requests if r["rep"]["role"] == "measured" and r["status"] != OK]
+        bad = [r for r in node.measured(row.requests) if r["status"] != OK]
         named = [make(row) for _, make in identity(rows)]
         for request in bad:
             index = str(request["rep"]["index"] + 1)

@@ -48,7 +48,7 @@ def totals(rows: Sequence[Row]) -> list[Total]:
             groups.setdefault(key, []).append(row)
     found = []
     for (node, engine, run_id, model, weights, mode), group in groups.items():
-        counted = [row.cell["totals"] for row in group if row.ok]
+        counted = [row.totals for row in group if row.ok]
         prefill, decode = (
             _ratio(sum(t[f"{phase}_tokens"] for t in counted), sum(t[f"{phase}_seconds"] for t in counted))
             for phase in ("prefill", "decode")

@@ -17,6 +17,7 @@ mpl.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from mi50.bench.roofline import MI50_BANDWIDTH_GBS
 
 from .rows import Row
@@ -26,7 +27,7 @@ from .tables import digits
 # Okabe and Ito's colours, told apart by most colour-blind readers; the light yellow is left out.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#666666")
 # Stand for the page's own colours; put in place of them when the SVG is written.
-_INK, _GRID = "#010203", "#040506"
+_INK, _GRID, _GROUND = "#010203", "#040506", "#070809"
 _STYLE: dict[Any, Any] = {
     "font.size": 9.5,
     "axes.edgecolor": _INK,
@@ -55,24 +56,41 @@ def series_name(row: Row, rows: Sequence[Row]) -> str:
     return " · ".join(parts)
 
 
-def bars(rows: Sequence[Row], title: str) -> str | None:
-    """Return prefill and decode of every task as bars with intervals; None without a task."""
+Palette = dict[str, str]
+
+
+def palette(rows: Sequence[Row]) -> Palette:
+    """Return one colour for each engine of the report, the same in every plot."""
+    names = dict.fromkeys(series_name(row, rows) for row in rows)
+    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
+
+
+def bars(rows: Sequence[Row], everything: Sequence[Row], title: str) -> str | None:
+    """Return prefill and decode of every task as bars with intervals; None without any figure.
+
+    Names and colours are those of the whole report (`everything`).
+    """
     rows = [row for row in rows if row.task["probe"] == "task"]
-    if not rows:
+    if not any(row.headline(which) for row in rows for which in ("prefill", "decode")):
         return None
+    colours = palette(everything)
     tasks = list(dict.fromkeys(_label(row) for row in rows))
-    names = list(dict.fromkeys(series_name(row, rows) for row in rows))
+    present = {series_name(row, everything) for row in rows}
+    names = [name for name in colours if name in present]
     height = len(tasks) * (len(names) * _BAR + _GAP) + _EDGES
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, max(2.2, height)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, which in ((left, "prefill"), (right, "decode")):
-            _bars(axes, rows, which, tasks, names)
+            for row in rows:
+                name = series_name(row, everything)
+                y = _centre(tasks.index(_label(row)), len(names)) - (len(names) - 1) / 2 + names.index(name)
+                _bar(axes, row, which, y, colours[name])
+            _finish_bars(axes, which)
         left.set_yticks([_centre(index, len(names)) for index in range(len(tasks))], tasks)
-        left.invert_yaxis()
-        if len(names) > 1:
-            handles, labels = right.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(names)))
+        left.set_ylim(_centre(len(tasks) - 1, len(names)) + len(names) / 2 + 0.3, -0.8)
+        handles = [Patch(color=colours[name], label=name) for name in names]
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(names)))
         return _svg(figure, title)
 
 
@@ -85,37 +103,39 @@ def _centre(index: int, names: int) -> float:
     return index * (names + _GAP / _BAR) + (names - 1) / 2
 
 
-def _bars(axes: Axes, rows: Sequence[Row], which: str, tasks: list[str], names: list[str]) -> None:
-    drawn = set()
-    highest = max(
-        [figure.high or figure.median or 0 for row in rows if row.ok and (figure := row.headline(which))] or [1.0]
-    )
-    for row in rows:
-        name = series_name(row, rows)
-        place = names.index(name)
-        y = _centre(tasks.index(_label(row)), len(names)) - (len(names) - 1) / 2 + place
-        figure = row.headline(which)
-        label = name if name not in drawn else None
-        if not row.ok or figure is None or figure.median is None:
-            axes.text(
-                highest * 0.01, y, row.status if not row.ok else "not known", va="center", fontsize=8, style="italic"
-            )
-            continue
-        drawn.add(name)
-        axes.barh(y, figure.median, height=0.86, color=COLOURS[place % len(COLOURS)], label=label)
-        end = figure.median
-        if figure.low is not None and figure.high is not None:
-            error = [[figure.median - figure.low], [figure.high - figure.median]]
-            axes.errorbar(figure.median, y, xerr=error, color=_INK, capsize=2.5, linewidth=1)
-            end = figure.high
-        axes.text(end + highest * 0.012, y, digits(figure.median), va="center", fontsize=8)
-    axes.set_xlim(0, highest * 1.14)
+def _bar(axes: Axes, row: Row, which: str, y: float, colour: str) -> None:
+    """One bar; hatched with its status beside it when it does not count, the status alone when there is nothing."""
+    figure = row.headline(which)
+    if figure is None or figure.median is None:
+        _beside(axes, 0, y, row.status if not row.ok else "not known", italic=True)
+        return
+    if not row.ok:
+        axes.barh(y, figure.median, height=0.86, facecolor="none", edgecolor=colour, hatch="////", linewidth=0.8)
+        _beside(axes, figure.median, y, f"{digits(figure.median)} {row.status}", italic=True)
+        return
+    axes.barh(y, figure.median, height=0.86, color=colour)
+    end = figure.median
+    if figure.low is not None and figure.high is not None:
+        error = [[figure.median - figure.low], [figure.high - figure.median]]
+        axes.errorbar(figure.median, y, xerr=error, color=_INK, capsize=2.5, linewidth=1)
+        end = figure.high
+    _beside(axes, end, y, digits(figure.median))
+
+
+def _beside(axes: Axes, x: float, y: float, words: str, italic: bool = False) -> None:
+    style = "italic" if italic else "normal"
+    axes.annotate(words, (x, y), (5, 0), textcoords="offset points", va="center", fontsize=8, style=style)
+
+
+def _finish_bars(axes: Axes, which: str) -> None:
+    # Room for the words at the longest bar.
+    axes.set_xlim(0, max(axes.get_xlim()[1] * 1.1, 1e-9))
     axes.set_xlabel(f"{which}, tokens/s")
     axes.grid(axis="x", linewidth=0.6)
     axes.tick_params(axis="y", length=0)
 
 
-def depth(rows: Sequence[Row], title: str) -> str | None:
+def depth(rows: Sequence[Row], everything: Sequence[Row], title: str) -> str | None:
     """Return decode and prefill against context length with the roofline; None without at least two lengths."""
     rows = [row for row in rows if row.task["probe"] == "depth"]
     if len({row.task["context"] for row in rows}) < 2:
@@ -123,48 +143,42 @@ def depth(rows: Sequence[Row], title: str) -> str | None:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _depth(left, rows, "decode", "decode_max")
-        _depth(right, rows, "prefill", "prefill_max")
+        for axes, which in ((left, "decode"), (right, "prefill")):
+            for name, colour in palette(everything).items():
+                own = sorted((row for row in rows if series_name(row, everything) == name), key=_tokens)
+                _depth(axes, own, which, name, colour)
+            _roof(axes, rows, f"{which}_max")
+            _finish_depth(axes, which)
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
         return _svg(figure, title)
 
 
-def _depth(axes: Axes, rows: Sequence[Row], which: str, roof: str) -> None:
-    for place, name in enumerate(dict.fromkeys(series_name(row, rows) for row in rows)):
-        own = sorted((row for row in rows if series_name(row, rows) == name), key=_tokens)
-        colour = COLOURS[place % len(COLOURS)]
-        points = [
-            (row, figure) for row in own if row.ok and (figure := row.headline(which)) and figure.median is not None
-        ]
-        x = [_tokens(row) for row, _ in points]
-        y = [figure.median or 0.0 for _, figure in points]
-        if any(figure.low is not None for _, figure in points):
-            low = [
-                (figure.median or 0) - (figure.low if figure.low is not None else figure.median or 0)
-                for _, figure in points
-            ]
-            high = [
-                (figure.high if figure.high is not None else figure.median or 0) - (figure.median or 0)
-                for _, figure in points
-            ]
-            axes.errorbar(
-                x, y, yerr=[low, high], color=colour, marker="o", markersize=4, capsize=2.5, linewidth=1.4, label=name
+def _depth(axes: Axes, rows: Sequence[Row], which: str, name: str, colour: str) -> None:
+    """One engine's line; where a length failed, a cross on the axis and the status."""
+    points = [(row, f, f.median) for row in rows if row.ok and (f := row.headline(which)) and f.median is not None]
+    if points:
+        middles = [middle for _, _, middle in points]
+        # A point without an interval gets whiskers of no length.
+        low = [middle - (f.low if f.low is not None else middle) for _, f, middle in points]
+        high = [(f.high if f.high is not None else middle) - middle for _, f, middle in points]
+        style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4, "linewidth": 1.4, "label": name}
+        axes.errorbar([_tokens(row) for row, _, _ in points], middles, yerr=[low, high], capsize=2.5, **style)
+    for row in rows:
+        if not row.ok:
+            axes.plot(_tokens(row), 0, color=colour, marker="x", markersize=7, clip_on=False)
+            axes.annotate(
+                f"{row.status} ({name})",
+                (_tokens(row), 0),
+                (-7, 6),
+                textcoords="offset points",
+                ha="right",
+                fontsize=7.5,
+                bbox={"facecolor": _GROUND, "edgecolor": "none", "pad": 1.0},
             )
-        else:
-            axes.plot(x, y, color=colour, marker="o", markersize=4, linewidth=1.4, label=name)
-        for row in own:
-            if not row.ok:
-                axes.axvline(_tokens(row), color=colour, linewidth=0.8, linestyle=":")
-                axes.annotate(
-                    row.status,
-                    (_tokens(row), 0.02),
-                    xycoords=("data", "axes fraction"),
-                    rotation=90,
-                    fontsize=7.5,
-                    ha="right",
-                )
-    _roof(axes, rows, roof)
+
+
+def _finish_depth(axes: Axes, which: str) -> None:
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("context, thousand tokens")
@@ -179,7 +193,7 @@ def _tokens(row: Row) -> float:
 
 
 def _roof(axes: Axes, rows: Sequence[Row], key: str) -> None:
-    """The roofline where it does not flatten the measurement to a line at the bottom, else a remark."""
+    """What memory and arithmetic allow at each length."""
     roofs = {
         _tokens(row): row.cell["roofline"][key] for row in rows if row.cell["roofline"] and row.cell["roofline"][key]
     }
@@ -245,7 +259,7 @@ def _svg(figure: Figure, title: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
+    text = text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)").replace(_GROUND, "var(--ground)")
     # The metadata names addresses of vocabularies; a page that refers to nothing outside has none.
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Every plot of a page brings glyphs of the same names: make them this plot's own.

@@ -32,6 +32,8 @@ class Run:
     cells: dict[str, Record] = field(default_factory=dict)
     requests: dict[tuple[str, int], list[Record]] = field(default_factory=dict)
     baselines: list[Record] = field(default_factory=list)
+    streams_read: int = 0
+    streams_missing: list[str] = field(default_factory=list)
 
     @property
     def head(self) -> Record:

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mi50.bench import summary as node
 from mi50.bench.formulas import FORMULAS, HEADLINE
 from mi50.bench.record import OK
 from mi50.bench.stats import summary
 
-from .recompute import derived
+from .recompute import Streams, differ, slope
 from .records import Record, Records, Run
-
-# Stored and recomputed figures may differ by rounding alone.
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,12 @@ class Row:
         said = [str(model[key]) for key in ("format", "bytes", "served") if model[key]]
         return "/".join(said) or "unknown weights"
 
+    @property
+    def totals(self) -> Record:
+        """Tokens and seconds of prefill and decode over the requests that count."""
+        found: Record = node.totals(self.requests) if self.requests else self.cell["totals"]
+        return found
+
     def headline(self, which: str) -> Stat | None:
         """The headline figure, prefill or decode: the first of formulas.HEADLINE that has a value."""
         return next((s for name in HEADLINE[which] if (s := self.stats.get(name)) and s.median is not None), None)
@@ -91,69 +95,77 @@ class Row:
 
 def rows(records: Records) -> list[Row]:
     """Return all cells by node, run and engine, in the order in which they were measured."""
-    found = [_row(run, cell, records.problems) for run in records.runs for cell in run.cells.values()]
-    for row in found:
-        records.problems += [
-            f"{row.run.path}: {row.cell['cell_id']}: {text}; the recomputed figure is shown"
-            for text in row.disagreements
-        ]
+    found = []
+    for run in records.runs:
+        for cell in run.cells.values():
+            row = Row(run, cell, run.requests_of(cell), {})
+            streams = Streams(run, row.disagreements)
+            _fill(row, streams)
+            run.streams_missing += streams.missing
+            run.streams_read += streams.read
+            records.problems += _disagreements(row)
+            found.append(row)
+        records.problems += _missing(run)
     return found
 
 
-def _row(run: Run, cell: Record, problems: list[str]) -> Row:
-    requests = run.requests_of(cell)
-    measured = [request for request in requests if request["rep"]["role"] == "measured"]
-    counted = [request for request in measured if request["status"] == OK]
-    row = Row(run, cell, requests, {})
-    again = [derived(request, run, problems) for request in counted]
+def _disagreements(row: Row) -> list[str]:
+    """One sentence for a cell, whatever the number of its figures that do not fit."""
+    if not row.disagreements:
+        return []
+    more = f" (and {len(row.disagreements) - 1} more)" if len(row.disagreements) > 1 else ""
+    return [f"{row.run.path}: {row.cell['cell_id']}: {row.disagreements[0]}{more}; the recomputed figures are shown"]
+
+
+def _missing(run: Run) -> list[str]:
+    missing = run.streams_missing
+    if not missing:
+        return []
+    total = run.streams_read + len(missing)
+    said = f"{len(missing)} of {total} raw streams are not there; their recorded figures are shown"
+    return [f"{missing[0]}: no such file ({said})"]
+
+
+def _fill(row: Row, streams: Streams) -> None:
+    """Compute the row's figures, and compare them with those that the node stored."""
+    cell, measured = row.cell, node.measured(row.requests)
+    again = [streams.derived(request) for request in node.counted(row.requests)]
+    once = slope(row.requests)
     names = {name for one in again for name in one} | set(cell["metrics"])
     for name in FORMULAS:
         if name in names:
-            row.stats[name] = _stat(name, again, cell["metrics"].get(name), row)
+            row.stats[name] = _stat(name, again, once.get(name), row)
+    good = sum(1 for request in measured if request["status"] == OK)
     if measured and len(measured) != cell["measured"]:
         row.disagreements.append(f"{len(measured)} measured requests are recorded, the cell says {cell['measured']}")
-    if measured and len(counted) != cell["ok"]:
-        row.disagreements.append(f"{len(counted)} requests have status OK, the cell says {cell['ok']}")
-    return row
+    if measured and good != cell["ok"]:
+        row.disagreements.append(f"{good} requests have status OK, the cell says {cell['ok']}")
 
 
-def _stat(name: str, again: Sequence[Record], stored: dict[str, Any] | None, row: Row) -> Stat:
+def _stat(name: str, again: Sequence[Record], once: dict[str, Any] | None, row: Row) -> Stat:
+    stored: dict[str, Any] | None = row.cell["metrics"].get(name)
     values = [float(one[name]["value"]) for one in again if name in one and one[name]["value"] is not None]
     first = next((one[name] for one in again if name in one), None)
-    if not values or first is None:
+    if once is None and (not values or first is None):
         return _stored(name, stored, first)
-    figures = summary(values)
-    if stored is not None and stored["formula"] == first["formula"]:
+    figures = summary(values) if once is None else {**summary([]), **once}
+    if stored is not None:
         for key in ("median", "low", "high"):
-            if _differ(figures[key], stored[key]):
-                row.disagreements.append(f"{name}: stored {key} {stored[key]}, from the requests {figures[key]:g}")
+            if differ(figures[key], stored[key]):
+                row.disagreements.append(f"{name}: stored {key} is {stored[key]}, the requests give {figures[key]}")
                 break
-    return Stat(
-        name,
-        first["formula"],
-        first["unit"],
-        figures["median"],
-        figures["low"],
-        figures["high"],
-        figures["cv"],
-        tuple(values),
-        str(first["source"]),
-    )
+    formula = FORMULAS[name]
+    source = str(first["source"]) if first else str(stored["source"] if stored else "")
+    median, low, high, cv = (figures[key] for key in ("median", "low", "high", "cv"))
+    return Stat(name, formula.id, formula.unit, median, low, high, cv, tuple(values), source)
 
 
 def _stored(name: str, stored: dict[str, Any] | None, first: Record | None) -> Stat:
-    """The cell's own figure, for those that no single request has (slopes), or the reason why there is none."""
+    """The cell's own figure, for those that belong to no single request, or the reason why there is none."""
     if stored is None:
         formula = FORMULAS[name]
         return Stat(name, formula.id, formula.unit, None, reason=str(first["reason"]) if first else "not recorded")
     values = tuple(float(value) for value in stored["values"] if value is not None)
     keys = ("formula", "unit", "median", "low", "high", "cv")
-    formula, unit, median, low, high, cv = (stored[key] for key in keys)
-    return Stat(name, formula, unit, median, low, high, cv, values, stored["source"], stored["reason"])
-
-
-def _differ(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        # The cell may leave out an interval that it could not give; a figure against none is a difference.
-        return (one is None) != (other is None)
-    return abs(one - other) > _TOLERANCE * max(abs(one), abs(other))
+    identity, unit, median, low, high, cv = (stored[key] for key in keys)
+    return Stat(name, identity, unit, median, low, high, cv, values, stored["source"], stored["reason"])

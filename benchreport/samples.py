@@ -55,7 +55,9 @@ def traces(rows: Sequence[Row], problems: list[str]) -> list[Trace]:
         if trace.minutes:
             found.append(_thinned(trace, len(with_samples)))
     if missing:
-        problems.append(f"{missing[0]}: no such file ({len(missing)} of {len(with_samples)} files of sensor samples are not there)")
+        problems.append(
+            f"{missing[0]}: no such file ({len(missing)} of {len(with_samples)} files of sensor samples are not there)"
+        )
     return found
 
 

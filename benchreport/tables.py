@@ -101,8 +101,17 @@ def headline(row: Row, which: str) -> Value:
             return Value("none", "none", note=reason or "")
         return stat(figure)
     named = status(row)
-    seen = f"{digits(figure.median)} in {row.cell['ok']}/{row.cell['measured']}" if figure and figure.median else ""
+    seen = ""
+    if figure is not None and figure.median is not None:
+        share = f"in {row.cell['ok']}/{row.cell['measured']}" if row.cell["ok"] else "seen, does not count"
+        seen = f"{digits(figure.median)} {share}"
     return Value(named.text, "status", seen or named.detail, note=named.note)
+
+
+def common_formula(rows: Sequence[Row], which: str) -> str:
+    """Return the formula's id of a headline when it is the same in all rows, else nothing."""
+    found = {figure.formula for row in rows if (figure := row.headline(which)) is not None}
+    return found.pop() if len(found) == 1 else ""
 
 
 def metric_column(name: str, title: str, group: str = "") -> Column:
