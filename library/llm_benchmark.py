@@ -233,9 +233,19 @@ options:
         description: Failed requests of a cell after which it is given up.
         type: int
         default: 2
+      redo:
+        description: Statuses of finished cells that are measured again when the run goes on.
+        type: list
+        elements: str
+        default: [SERVER_DIED, TIMEOUT_CONNECT, HTTP_503_LOADING, GPU_RESET, DIRTY_BASELINE]
   gpu:
     description: PCI address of the GPU. The only gfx906 card when not given. C(none) for a node without one.
     type: str
+  where:
+    description: Where the client runs. C(controller) is a second figure that has the network in it.
+    type: str
+    choices: [node, controller]
+    default: node
   sysfs_root:
     description: Where sysfs is mounted.
     type: path
@@ -257,3 +267,225 @@ attributes:
     support: full
     platforms: posix
 """
+
+EXAMPLES = r"""
+- name: Record the VRAM in use before the engine is started
+  llm_benchmark:
+    action: baseline
+    phase: before
+    run: {id: 2026-11-22, suite_id: blog-2025-10}
+    engine: {kind: llama.cpp, url: "http://127.0.0.1:8080"}
+
+- name: Measure one task
+  llm_benchmark:
+    run: {id: 2026-11-22, suite_id: blog-2025-10, node: "{{ inventory_hostname }}"}
+    engine: {kind: llama.cpp, url: "http://127.0.0.1:8080", api_key_file: /etc/mi50-aipc/llama.key}
+    model: {requested: gemma3-27b-it-qat, key: gemma3-27b-it-qat, context: 131072}
+    task:
+      id: algebra
+      kind: text
+      mode: natural
+      prompt: "Solve 3x + 4 = 19."
+      max_tokens: 1024
+      checks: [{id: value, kind: number, value: 5}]
+  async: 7200
+  poll: 15
+  register: __benchmark_cell
+
+- name: Show what was measured
+  ansible.builtin.debug:
+    msg: "{{ __benchmark_cell.status }}: {{ __benchmark_cell.cell.headline.decode.median }} tok/s"
+"""
+
+RETURN = r"""
+status:
+  description: Status of the cell or the baseline, C(OK) or one of those in docs/benchmark.md.
+  returned: for O(action=cell) and O(action=baseline), not in check mode
+  type: str
+  sample: OK
+cell:
+  description: The cell's record, as it stands in the JSONL file (module_utils/mi50/bench/schema.json).
+  returned: for O(action=cell), not in check mode
+  type: dict
+  sample: {cell_id: gemma3-27b-it-qat.algebra.natural, status: OK, ok: 6, measured: 6}
+resumed:
+  description: Whether the cell was finished before, so that nothing was sent now.
+  returned: for O(action=cell), not in check mode
+  type: bool
+  sample: false
+baseline:
+  description: The baseline's record.
+  returned: for O(action=baseline), not in check mode
+  type: dict
+  sample: {phase: before, vram_used: 14680064, status: OK}
+plan:
+  description: What would be done.
+  returned: in check mode
+  type: dict
+  sample: {cell_id: gemma3-27b-it-qat.algebra.natural, finished: false, requests: 9}
+file:
+  description: The run's JSONL file on the node.
+  returned: for O(action=cell) and O(action=baseline), not in check mode
+  type: str
+  sample: /var/lib/mi50-aipc/bench/2026-11-22/llama.cpp.jsonl
+reachable:
+  description: Whether the server answers.
+  returned: for O(action=probe)
+  type: bool
+  sample: true
+models:
+  description: The models that the server offers.
+  returned: for O(action=probe)
+  type: list
+  elements: str
+  sample: [gemma3-27b-it-qat]
+framework:
+  description: What the server says of itself and what its process shows.
+  returned: for O(action=probe)
+  type: dict
+  sample: {kind: llama.cpp, version: b11669, slots: 1}
+model:
+  description: What is known of the model.
+  returned: for O(action=probe)
+  type: dict
+  sample: {key: gemma3-27b-it-qat, ctx_effective: 131072}
+cells:
+  description: The finished cells of the run on this node.
+  returned: for O(action=summary)
+  type: list
+  elements: dict
+  sample: [{cell_id: gemma3-27b-it-qat.algebra.natural, status: OK, ok: 6, measured: 6, prefill: 420.1, decode: 24.2}]
+directory:
+  description: The run's directory on the node.
+  returned: for O(action=summary)
+  type: str
+  sample: /var/lib/mi50-aipc/bench/2026-11-22
+files:
+  description: The engine's files, relative to RV(directory).
+  returned: for O(action=summary)
+  type: list
+  elements: str
+  sample: [llama.cpp.jsonl]
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.bench import api, host
+from ansible.module_utils.mi50.bench.settings import SettingsError
+
+REDO = ["SERVER_DIED", "TIMEOUT_CONNECT", "HTTP_503_LOADING", "GPU_RESET", "DIRTY_BASELINE"]
+RUN = {
+    "id": {"type": "str", "required": True},
+    "dir": {"type": "path", "default": api.DEFAULT_DIR},
+    "suite_id": {"type": "str", "default": "ad-hoc"},
+    "suite_sha256": {"type": "str"},
+    "node": {"type": "str"},
+    "commit": {"type": "str"},
+    "note": {"type": "str"},
+    "index": {"type": "int", "default": 0},
+    "of": {"type": "int", "default": 0},
+}
+ENGINE = {
+    "name": {"type": "str"},
+    "kind": {
+        "type": "str",
+        "choices": ["llama.cpp", "lmstudio", "vllm", "lmdeploy", "ollama", "openai"],
+        "default": "openai",
+    },
+    "url": {"type": "str", "required": True},
+    # The path of a file, not a key: the file is read on the node, and its content is returned nowhere.
+    "api_key_file": {"type": "path", "no_log": False},
+    "pid": {"type": "int"},
+    "version": {"type": "str"},
+    "commit": {"type": "str"},
+    "image_digest": {"type": "str"},
+    "backend": {"type": "str"},
+    "ca_file": {"type": "path"},
+}
+MODEL = {
+    "key": {"type": "str", "no_log": False},
+    "requested": {"type": "str", "required": True},
+    "file": {"type": "str"},
+    "sha256": {"type": "str"},
+    "bytes": {"type": "int"},
+    "format": {"type": "str"},
+    "bpw": {"type": "float"},
+    "kv_type": {"type": "str"},
+    "mmproj_sha256": {"type": "str"},
+    "context": {"type": "int"},
+    "unsupported": {"type": "str"},
+    "roofline": {"type": "dict"},
+}
+MEASURE = {
+    "repeats": {"type": "int", "default": 6},
+    "max_repeats": {"type": "int", "default": 12},
+    "ci_target": {"type": "float", "default": 0.05},
+    "warmups": {"type": "int", "default": 1},
+    "thermal": {"type": "str", "choices": ["warm", "idle", "off"], "default": "warm"},
+    "preheat_cap": {"type": "int", "default": 600},
+    "throttle_temp": {"type": "float", "default": 100.0},
+    "sample_hz": {"type": "float", "default": 10.0},
+    "controls": {"type": "bool", "default": True},
+    "calibrate": {"type": "bool", "default": True},
+    "load_timeout": {"type": "float", "default": 600.0},
+    "connect_timeout": {"type": "float", "default": 10.0},
+    "prefill_timeout": {"type": "float", "default": 1800.0},
+    "stall_timeout": {"type": "float", "default": 30.0},
+    "total_timeout": {"type": "float", "default": 7200.0},
+    "keep_going": {"type": "int", "default": 2},
+    "redo": {"type": "list", "elements": "str", "default": REDO},
+}
+
+
+def _act(module: AnsibleModule, roots: host.Roots) -> dict[str, Any]:
+    """Do what `action` says."""
+    params = module.params
+
+    def notify(step: dict[str, Any]) -> None:
+        module.log(f"{step['cell_id']}: {step['phase']} {step['rep']}/{step['reps']} {step['message']}".rstrip())
+
+    action = params["action"]
+    if action == "probe":
+        return api.identify(params, roots)
+    if action == "summary":
+        return api.summary(params)
+    if action == "baseline":
+        return api.take_baseline(params, roots, params["phase"], params["dirty_limit_mib"], check=module.check_mode)
+    return api.measure(params, roots, notify, check=module.check_mode)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "action": {"type": "str", "choices": ["cell", "baseline", "probe", "summary"], "default": "cell"},
+            "phase": {"type": "str", "choices": ["before", "loaded", "after"], "default": "before"},
+            "fail_on_dirty": {"type": "bool", "default": False},
+            "dirty_limit_mib": {"type": "int", "default": 512},
+            "run": {"type": "dict", "required": True, "options": RUN},
+            "engine": {"type": "dict", "required": True, "options": ENGINE},
+            "model": {"type": "dict", "options": MODEL},
+            "task": {"type": "dict"},
+            "measure": {"type": "dict", "options": MEASURE, "default": {}},
+            "gpu": {"type": "str"},
+            "where": {"type": "str", "choices": ["node", "controller"], "default": "node"},
+            "sysfs_root": {"type": "path", "default": "/sys"},
+            "proc_root": {"type": "path", "default": "/proc"},
+        },
+        required_if=[("action", "cell", ("model", "task"))],
+        supports_check_mode=True,
+    )
+    roots = host.Roots(Path(module.params["sysfs_root"]), Path(module.params["proc_root"]))
+    try:
+        result = _act(module, roots)
+    except SettingsError as error:
+        module.fail_json(msg=str(error))
+    if module.params["fail_on_dirty"] and result.get("status") == "DIRTY_BASELINE":
+        module.fail_json(msg=result["baseline"]["reason"], **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

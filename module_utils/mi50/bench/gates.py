@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from . import checks
 from . import record as r
 from .adapters.base import error_text
 from .derive import Counts
@@ -140,8 +141,8 @@ def answer(reading: Reading, tokens: Counts, wanted: Wanted) -> Verdict | None:
     if wanted.fixed:
         least = wanted.max_tokens if wanted.forces_length else wanted.min_tokens
         return (r.SHORT, f"{n} of {least} tokens came") if n < least else None
-    nothing = not reading.text.strip()
-    if nothing and not reading.reasoning.strip():
+    nothing = not checks.visible(reading.text)
+    if nothing and not reading.reasoning.strip() and not reading.text.strip():
         return r.SHORT, f"the end of the sequence came at once ({n} tokens, no text)"
     if nothing:
         spent = "used all" if reading.finish == "length" or n >= wanted.max_tokens else "ended after"

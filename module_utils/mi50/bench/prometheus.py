@@ -94,3 +94,11 @@ class Delta:
             if delta.get("requests", 0) >= 1 or time.monotonic() >= until:
                 return delta
             time.sleep(0.05)
+
+
+def kv_tokens(text: str | None, prefix: str) -> int | None:
+    """Return the KV cache's capacity in tokens out of vLLM's cache_config_info; None where it is not told."""
+    labels = re.search(re.escape(prefix) + r"cache_config_info\{([^}]*)\}", text or "")
+    found = dict(re.findall(r'(\w+)="([^"]*)"', labels.group(1))) if labels else {}
+    blocks, size = found.get("num_gpu_blocks", ""), found.get("block_size", "")
+    return int(blocks) * int(size) if blocks.isdigit() and size.isdigit() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from .store import fingerprint, part
 from .wire import Endpoint, Limits
 
 TASK_KEYS = {
-    "id", "kind", "probe", "title", "lang", "model", "prompt", "images", "max_tokens", "min_tokens", "sampling", "checks",
-    "mode", "context", "concurrency", "lengths",
+    "id", "kind", "probe", "title", "lang", "model", "prompt", "images", "max_tokens", "min_tokens", "sampling",
+    "checks", "mode", "context", "concurrency", "lengths",
 }  # fmt: skip
 _CHOICES = {
     "kind": ("text", "image"),
@@ -126,7 +125,7 @@ class Measure:
         measure = cls(**values)
         if measure.repeats < 1 or measure.max_repeats < measure.repeats:
             raise SettingsError(
-                f"measure.repeats {measure.repeats}, max_repeats {measure.max_repeats}: at least one, and no more than the most"
+                f"measure.repeats {measure.repeats} must be 1 or more, and max_repeats {measure.max_repeats} no less"
             )
         if measure.sample_hz <= 0:
             raise SettingsError(f"measure.sample_hz {measure.sample_hz}: more than nothing is needed")
@@ -183,7 +182,7 @@ def read_key(path: str | None) -> str | None:
     if not path:
         return None
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
         text = Path(path).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
