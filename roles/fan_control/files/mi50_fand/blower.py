@@ -182,10 +182,11 @@ class Blower:
         tacho = self.tacho
         if tacho.fitted and not tacho.usable:
             self.faults["TACHO_UNUSABLE"] = f"fan{self.config.tacho}_input {tacho.why}"
-        elif tacho.stalled or tacho.kick:
-            self.faults["FAN_STALLED"] = f"{tacho.rpm:.0f} RPM at {self.duty:.0f} %"
-        elif tacho.weak:
-            self.faults["FAN_WEAK"] = f"{tacho.rpm:.0f} RPM at {self.duty:.0f} %, {tacho.ratio:.0%} of its curve"
+        speed = "an unknown speed" if tacho.rpm is None else f"{tacho.rpm:.0f} RPM"
+        if tacho.usable and (tacho.stalled or tacho.kick):
+            self.faults["FAN_STALLED"] = f"{speed} at {self.duty:.0f} %"
+        elif tacho.usable and tacho.weak:
+            self.faults["FAN_WEAK"] = f"{speed} at {self.duty:.0f} %, {tacho.ratio:.0%} of its curve"
 
     def full(self, at: float) -> bool:
         """Whether the tacho alone shows full speed, whatever became of the writes."""
