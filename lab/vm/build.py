@@ -28,8 +28,10 @@ class Image:
 
 def ensure_qemu() -> None:
     """Install Debian's QEMU where it is missing, and say so."""
-    if shutil.which(QEMU) is None:
-        engine.apt_install(["qemu-system-x86"])
+    packages = {QEMU: "qemu-system-x86", "qemu-img": "qemu-utils"}
+    missing = [package for command, package in packages.items() if shutil.which(command) is None]
+    if missing:
+        engine.apt_install(missing)
 
 
 def ensure(settings: Settings) -> Image:

@@ -49,6 +49,7 @@ cp /bin/busybox /initrd/bin/
 chmod 755 /initrd/init
 (cd /initrd && find . | cpio -o -H newc --quiet) >/out/initrd
 
+rm -rf /tree/var/log/journal
 # Units that the containers of the lab have masked, and this machine needs; and those that only cost its time.
 systemctl --root=/tree unmask -q systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket \
   systemd-udev-trigger.service sys-kernel-debug.mount

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.console import step
+from lab.console import run, step
 from lab.settings import LabError
 from lab.vm.build import QEMU, Image
 
@@ -38,6 +38,17 @@ APPEND = (
     "root=/dev/vda rw console=ttyS0 quiet panic=1 mitigations=off apparmor=0 audit=0 nokaslr random.trust_cpu=on"
     " systemd.show_status=0 systemd.machine_id=00112233445566778899aabbccddeeff"
 )
+
+
+BOOTED = "booted"
+
+
+def clock() -> str:
+    """The clock that MI50_VM_CLOCK asks for; raises LabError when there is no such clock."""
+    wanted = os.environ.get("MI50_VM_CLOCK") or "counted"
+    if wanted not in CLOCKS:
+        raise LabError(f"MI50_VM_CLOCK is {wanted!r}: give one of {', '.join(CLOCKS)}")
+    return wanted
 
 
 class AgentError(Exception):
@@ -77,12 +88,14 @@ class _Line:
 class Machine:
     """A machine with a disk overlay of its own. Its time stands still between calls."""
 
-    def __init__(self, image: Image, *, console: Path | None = None) -> None:
-        """Prepare a machine; `console` receives what its kernel says. Raises LabError for an unknown MI50_VM_CLOCK."""
+    def __init__(self, image: Image, *, disk: Path | None = None, console: Path | None = None) -> None:
+        """Prepare a machine: one that boots, or one that goes on from the state BOOTED in a disk that `keep` made.
+
+        `console` receives what its kernel says. Raises LabError for an unknown MI50_VM_CLOCK.
+        """
         self.image = image
-        self.clock = os.environ.get("MI50_VM_CLOCK") or "counted"
-        if self.clock not in CLOCKS:
-            raise LabError(f"MI50_VM_CLOCK is {self.clock!r}: give one of {', '.join(CLOCKS)}")
+        self.clock = clock()
+        self._kept = disk
         self.folder = Path(tempfile.mkdtemp(prefix="mi50-vm-"))
         self.console = console or self.folder / "console.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,11 +117,12 @@ class Machine:
 
     def _command(self) -> list[str]:
         cards = itertools.chain.from_iterable(("-device", f"pci-testdev,addr={pci[8:10]}.0") for pci in CARDS)
+        go_on = ("-S", "-loadvm", BOOTED) if self._kept else ()
         return [
             *(QEMU, *CLOCKS[self.clock], "-machine", "pc", "-cpu", "max", "-m", str(MEMORY_MB)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-rtc", "clock=vm"),
             *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", APPEND),
-            *("-drive", f"file={self.image.root},format=raw,if=none,id=root,snapshot=on"),
+            *("-drive", f"file={self.disk},format=qcow2,if=none,id=root,cache=unsafe"),
             *("-device", "virtio-blk-pci,drive=root"),
             *("-serial", f"file:{self.console}"),
             *(
@@ -120,11 +134,16 @@ class Machine:
             *("-device", "virtserialport,chardev=agent,name=mi50.agent"),
             *("-qmp", f"unix:{self.folder}/monitor,server=on,wait=off"),
             *cards,
+            *go_on,
         ]
 
     def start(self) -> None:
         """Boot and wait for the agent; raises LabError with the end of the console when it does not come."""
-        with step("Booting the virtual machine"):
+        if self._kept:
+            shutil.copyfile(self._kept, self.disk)
+        else:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(self.image.root), "-F", "raw", str(self.disk)])
+        with step("Going on with the booted virtual machine" if self._kept else "Booting the virtual machine"):
             self._process = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.DEVNULL,
@@ -136,7 +155,19 @@ class Machine:
             self._monitor = self._connect("monitor")
             self._monitor.receive(10)
             self._ask("qmp_capabilities")
-            self._hello()
+            if not self._kept:
+                self._hello()
+
+    @property
+    def disk(self) -> Path:
+        """The overlay of the image's disk that this machine writes."""
+        return self.folder / "disk.qcow2"
+
+    def keep(self, target: Path) -> None:
+        """Remember the state as BOOTED, end the machine, and leave its disk as `target`."""
+        self.save(BOOTED)
+        self._quit()
+        shutil.move(self.disk, target)
 
     def _connect(self, name: str) -> _Line:
         deadline = time.monotonic() + 20
@@ -236,8 +267,7 @@ class Machine:
         """Go back to a remembered state."""
         self._human(f"loadvm {name}")
 
-    def stop(self) -> None:
-        """End QEMU and remove what it wrote."""
+    def _quit(self) -> None:
         for line in (self._agent, self._monitor):
             if line is not None:
                 line.socket.close()
@@ -245,10 +275,14 @@ class Machine:
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
+                self._process.wait(20)
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def stop(self) -> None:
+        """End QEMU and remove what it wrote."""
+        self._quit()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

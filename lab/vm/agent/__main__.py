@@ -68,6 +68,12 @@ def device_of(bus: int, kind: str) -> str:
     return str(device.resolve().relative_to("/sys"))
 
 
+def attribute(bus: int, kind: str, name: str) -> str:
+    """Full path of a chip's attribute, below its hwmon or below its device."""
+    own = Path("/sys/class/hwmon") / hwmon_of(bus, kind)
+    return str(next(path for path in (own / name, own / "device" / name) if path.exists()))
+
+
 def chip_set(chip: str, **values: int) -> float:
     """Set files of a chip (read_error, write_error, lose_writes, delay_ms, hang, present, writes); the guest's time."""
     for name, value in values.items():
@@ -187,7 +193,18 @@ def ticks() -> list[float]:
 CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
     for call in (
-        *(add_chip, bind_chip, unbind_chip, hwmon_of, device_of, chip_set, chip_get, chip_registers, chip_poke),
+        *(
+            add_chip,
+            bind_chip,
+            unbind_chip,
+            hwmon_of,
+            device_of,
+            attribute,
+            chip_set,
+            chip_get,
+            chip_registers,
+            chip_poke,
+        ),
         *(
             chip_play,
             take_back,
