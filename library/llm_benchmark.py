@@ -76,87 +76,25 @@ options:
         type: int
         default: 0
   engine:
-    description: The server.
+    description:
+      - The server. C(kind) (C(llama.cpp), C(lmstudio), C(vllm), C(lmdeploy), C(ollama) or C(openai), which is the
+        default) and C(url) (without C(/v1)) say where and how it is asked.
+      - C(api_key_file) names a file with the key, readable by its owner only; C(ca_file) certificates to trust.
+      - C(name) is its name in records and file names, C(kind) when not given. C(pid), C(version), C(commit) and
+        C(image_digest) are for what the server does not tell. C(backend), such as C(vulkan), is what it is meant to
+        run on; another one that is seen makes the cell C(UNSUPPORTED).
     type: dict
     required: true
-    suboptions:
-      name:
-        description: Name of the engine in records and file names. The kind when not given.
-        type: str
-      kind:
-        description: Which adapter is used.
-        type: str
-        choices: [llama.cpp, lmstudio, vllm, lmdeploy, ollama, openai]
-        default: openai
-      url:
-        description: Address of the server, without C(/v1).
-        type: str
-        required: true
-      api_key_file:
-        description: File with the API key, readable by its owner only.
-        type: path
-      pid:
-        description: Process id of the server. Found by the port it listens on when not given.
-        type: int
-      version:
-        description: Version of the engine, when the server does not tell it.
-        type: str
-      commit:
-        description: Commit it was built from.
-        type: str
-      image_digest:
-        description: Digest of its container image.
-        type: str
-      backend:
-        description: Backend that it is meant to run on, such as C(vulkan). Another one reported makes the cell C(UNSUPPORTED).
-        type: str
-      ca_file:
-        description: Certificates to trust for an https address.
-        type: path
   model:
-    description: The model.
+    description:
+      - The model. C(requested) is the name that is sent, C(key) the model's name in the suite.
+      - C(file), C(sha256), C(bytes), C(format), C(bpw), C(kv_type), C(mmproj_sha256) describe its file. C(context) is
+        the length that the server shall have; less makes the cell C(UNSUPPORTED).
+      - C(unsupported) says why this engine cannot run it. The cell is C(UNSUPPORTED) then and nothing is sent.
+      - C(roofline) has the figures of the plausibility gate. C(active_bytes) and C(active_params) a token,
+        C(kv_bytes_token) of the global layers, C(kv_bytes_token_local), C(window), C(layers_global), C(layers_local),
+        C(heads), C(head_dim); C(bandwidth_gbs) and C(tflops) are an MI50's (1024, 53) when not given.
     type: dict
-    suboptions:
-      key:
-        description: The model's key in the suite, the same for all engines. The name requested when not given.
-        type: str
-      requested:
-        description: The name that is sent in requests.
-        type: str
-        required: true
-      file:
-        description: The model file.
-        type: str
-      sha256:
-        description: SHA-256 of the model file.
-        type: str
-      bytes:
-        description: Size of the weights in bytes.
-        type: int
-      format:
-        description: Format and quantisation, such as C(gguf q4_0).
-        type: str
-      bpw:
-        description: Bits per weight.
-        type: float
-      kv_type:
-        description: Type of the KV cache.
-        type: str
-      mmproj_sha256:
-        description: SHA-256 of the vision projector.
-        type: str
-      context:
-        description: Context length that the server shall have. Less makes the cell C(UNSUPPORTED).
-        type: int
-      unsupported:
-        description: Why this engine cannot run this model. Given, the cell is C(UNSUPPORTED) and nothing is sent.
-        type: str
-      roofline:
-        description:
-          - Figures for the plausibility gate. C(active_bytes) and C(active_params) per token, C(layers_global),
-            C(layers_local), C(window), C(kv_bytes_token) (of the global layers), C(heads), C(head_dim).
-          - C(bandwidth_gbs) and C(tflops) of the device. Those of an MI50 (1024, 53) when not given.
-        type: dict
   task:
     description:
       - The cell, one task of a suite as its loader gives it (docs/benchmark.md). C(id), C(kind) (C(text) or C(image)),
@@ -164,80 +102,16 @@ options:
         C(mode) (C(natural) or C(fixed)), C(context), C(concurrency), C(lengths), C(probe), C(lang), C(title).
     type: dict
   measure:
-    description: How it is measured.
+    description:
+      - How it is measured. C(repeats) (6, less give no interval), C(max_repeats) (12) while the interval is wider than
+        C(ci_target) (0.05 of the median), C(warmups) (1), C(controls) (the coherence probe and the deliberate repeat).
+      - C(thermal) is C(warm) (preheat to a steady temperature, C(preheat_cap) 600 s at most), C(idle) or C(off).
+        C(throttle_temp) (100 degrees Celsius) counts as throttling. C(sample_hz) (10) sensor readings a second.
+      - Seconds are C(load_timeout) (600, for a server that is not ready), C(connect_timeout) (10), C(prefill_timeout)
+        (1800, to the first token), C(stall_timeout) (30, between tokens), C(total_timeout) (7200).
+      - C(keep_going) (2) failed requests end a cell. C(redo) lists statuses of finished cells to measure again.
     type: dict
     default: {}
-    suboptions:
-      repeats:
-        description: Measured requests at least. Less than 6 gives no interval.
-        type: int
-        default: 6
-      max_repeats:
-        description: Measured requests at most, while the interval is wider than O(measure.ci_target).
-        type: int
-        default: 12
-      ci_target:
-        description: Wanted width of the median's interval, as a share of the median.
-        type: float
-        default: 0.05
-      warmups:
-        description: Discarded requests before them.
-        type: int
-        default: 1
-      thermal:
-        description: Preheat to a steady temperature (C(warm)), measure from idle (C(idle)), or neither (C(off)).
-        type: str
-        choices: [warm, idle, "off"]
-        default: warm
-      preheat_cap:
-        description: Seconds that the preheat may take at most.
-        type: int
-        default: 600
-      throttle_temp:
-        description: Junction temperature in degrees Celsius that counts as throttling.
-        type: float
-        default: 100.0
-      sample_hz:
-        description: Sensor readings a second.
-        type: float
-        default: 10.0
-      controls:
-        description: Send the coherence probe and the deliberate repeat.
-        type: bool
-        default: true
-      calibrate:
-        description: Calibrate the client on loopback once a run.
-        type: bool
-        default: true
-      load_timeout:
-        description: Seconds to wait for a server that refuses connections or is loading.
-        type: float
-        default: 600.0
-      connect_timeout:
-        description: Seconds for one connection.
-        type: float
-        default: 10.0
-      prefill_timeout:
-        description: Seconds to the first token.
-        type: float
-        default: 1800.0
-      stall_timeout:
-        description: Seconds between two tokens.
-        type: float
-        default: 30.0
-      total_timeout:
-        description: Seconds for one request.
-        type: float
-        default: 7200.0
-      keep_going:
-        description: Failed requests of a cell after which it is given up.
-        type: int
-        default: 2
-      redo:
-        description: Statuses of finished cells that are measured again when the run goes on.
-        type: list
-        elements: str
-        default: [SERVER_DIED, TIMEOUT_CONNECT, HTTP_503_LOADING, GPU_RESET, DIRTY_BASELINE]
   gpu:
     description: PCI address of the GPU. The only gfx906 card when not given. C(none) for a node without one.
     type: str
@@ -291,10 +165,6 @@ EXAMPLES = r"""
   async: 7200
   poll: 15
   register: __benchmark_cell
-
-- name: Show what was measured
-  ansible.builtin.debug:
-    msg: "{{ __benchmark_cell.status }}: {{ __benchmark_cell.cell.headline.decode.median }} tok/s"
 """
 
 RETURN = r"""
@@ -325,7 +195,7 @@ plan:
   sample: {cell_id: gemma3-27b-it-qat.algebra.natural, finished: false, requests: 9}
 file:
   description: The run's JSONL file on the node.
-  returned: for O(action=cell) and O(action=baseline), not in check mode
+  returned: for all but O(action=probe), not in check mode
   type: str
   sample: /var/lib/mi50-aipc/bench/2026-11-22/llama.cpp.jsonl
 reachable:
@@ -333,12 +203,6 @@ reachable:
   returned: for O(action=probe)
   type: bool
   sample: true
-models:
-  description: The models that the server offers.
-  returned: for O(action=probe)
-  type: list
-  elements: str
-  sample: [gemma3-27b-it-qat]
 framework:
   description: What the server says of itself and what its process shows.
   returned: for O(action=probe)
@@ -355,13 +219,8 @@ cells:
   type: list
   elements: dict
   sample: [{cell_id: gemma3-27b-it-qat.algebra.natural, status: OK, ok: 6, measured: 6, prefill: 420.1, decode: 24.2}]
-directory:
-  description: The run's directory on the node.
-  returned: for O(action=summary)
-  type: str
-  sample: /var/lib/mi50-aipc/bench/2026-11-22
 files:
-  description: The engine's files, relative to RV(directory).
+  description: The engine's files, relative to the run's directory.
   returned: for O(action=summary)
   type: list
   elements: str
@@ -375,7 +234,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50.bench import api, host
 from ansible.module_utils.mi50.bench.settings import SettingsError
 
-REDO = ["SERVER_DIED", "TIMEOUT_CONNECT", "HTTP_503_LOADING", "GPU_RESET", "DIRTY_BASELINE"]
 RUN = {
     "id": {"type": "str", "required": True},
     "dir": {"type": "path", "default": api.DEFAULT_DIR},
@@ -386,56 +244,6 @@ RUN = {
     "note": {"type": "str"},
     "index": {"type": "int", "default": 0},
     "of": {"type": "int", "default": 0},
-}
-ENGINE = {
-    "name": {"type": "str"},
-    "kind": {
-        "type": "str",
-        "choices": ["llama.cpp", "lmstudio", "vllm", "lmdeploy", "ollama", "openai"],
-        "default": "openai",
-    },
-    "url": {"type": "str", "required": True},
-    # The path of a file, not a key: the file is read on the node, and its content is returned nowhere.
-    "api_key_file": {"type": "path", "no_log": False},
-    "pid": {"type": "int"},
-    "version": {"type": "str"},
-    "commit": {"type": "str"},
-    "image_digest": {"type": "str"},
-    "backend": {"type": "str"},
-    "ca_file": {"type": "path"},
-}
-MODEL = {
-    "key": {"type": "str", "no_log": False},
-    "requested": {"type": "str", "required": True},
-    "file": {"type": "str"},
-    "sha256": {"type": "str"},
-    "bytes": {"type": "int"},
-    "format": {"type": "str"},
-    "bpw": {"type": "float"},
-    "kv_type": {"type": "str"},
-    "mmproj_sha256": {"type": "str"},
-    "context": {"type": "int"},
-    "unsupported": {"type": "str"},
-    "roofline": {"type": "dict"},
-}
-MEASURE = {
-    "repeats": {"type": "int", "default": 6},
-    "max_repeats": {"type": "int", "default": 12},
-    "ci_target": {"type": "float", "default": 0.05},
-    "warmups": {"type": "int", "default": 1},
-    "thermal": {"type": "str", "choices": ["warm", "idle", "off"], "default": "warm"},
-    "preheat_cap": {"type": "int", "default": 600},
-    "throttle_temp": {"type": "float", "default": 100.0},
-    "sample_hz": {"type": "float", "default": 10.0},
-    "controls": {"type": "bool", "default": True},
-    "calibrate": {"type": "bool", "default": True},
-    "load_timeout": {"type": "float", "default": 600.0},
-    "connect_timeout": {"type": "float", "default": 10.0},
-    "prefill_timeout": {"type": "float", "default": 1800.0},
-    "stall_timeout": {"type": "float", "default": 30.0},
-    "total_timeout": {"type": "float", "default": 7200.0},
-    "keep_going": {"type": "int", "default": 2},
-    "redo": {"type": "list", "elements": "str", "default": REDO},
 }
 
 
@@ -465,10 +273,10 @@ def main() -> None:
             "fail_on_dirty": {"type": "bool", "default": False},
             "dirty_limit_mib": {"type": "int", "default": 512},
             "run": {"type": "dict", "required": True, "options": RUN},
-            "engine": {"type": "dict", "required": True, "options": ENGINE},
-            "model": {"type": "dict", "options": MODEL},
+            "engine": {"type": "dict", "required": True},
+            "model": {"type": "dict"},
             "task": {"type": "dict"},
-            "measure": {"type": "dict", "options": MEASURE, "default": {}},
+            "measure": {"type": "dict", "default": {}},
             "gpu": {"type": "str"},
             "where": {"type": "str", "choices": ["node", "controller"], "default": "node"},
             "sysfs_root": {"type": "path", "default": "/sys"},

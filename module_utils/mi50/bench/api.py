@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import adapters, baseline, cell, host, probe, record
+from . import adapters, baseline, cell, host, probe
 from .cell import Notify
 from .roofline import Model
-from .settings import Call, Measure, SettingsError, Task
+from .settings import ENGINE_KEYS, MODEL_KEYS, Call, Measure, SettingsError, Task, given
 from .store import Store, StoreError
 
 DEFAULT_DIR = "/var/lib/mi50-aipc/bench"
@@ -18,8 +18,9 @@ MIB = 1 << 20
 
 def call_of(params: Mapping[str, Any]) -> Call:
     """Make a Call of the module's parameters. Raises SettingsError naming the one that is unusable."""
-    run, engine = _given(params.get("run")), _given(params.get("engine"))
-    model = _given(params.get("model"))
+    run = {name: value for name, value in (params.get("run") or {}).items() if value is not None}
+    engine = given(params.get("engine"), ENGINE_KEYS, "engine", ("pid",))
+    model = given(params.get("model"), MODEL_KEYS, "model", ("bytes", "context"))
     if not engine.get("url"):
         raise SettingsError("engine.url is missing")
     engine.setdefault("kind", "openai")
@@ -30,10 +31,6 @@ def call_of(params: Mapping[str, Any]) -> Call:
         raise SettingsError(str(error)) from error
     where = params.get("where") or "node"
     return Call(run, engine, model, Measure.parse(params.get("measure")), roof, params.get("gpu"), where)
-
-
-def _given(raw: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (raw or {}).items() if value is not None}
 
 
 def open_store(call: Call, *, writable: bool) -> Store:
@@ -83,7 +80,6 @@ def identify(params: Mapping[str, Any], roots: host.Roots) -> dict[str, Any]:
     kind = adapters.adapter(call.engine["kind"])
     return {
         "reachable": found.reachable,
-        "models": found.models,
         "framework": probe.framework_record(call, found, kind.t1_rule, kind.headers_mark_prefill),
         "model": probe.model_record(call, found),
     }
@@ -104,7 +100,4 @@ def summary(params: Mapping[str, Any]) -> dict[str, Any]:
             }
             for row in store.cells()
         ]
-        return {"cells": cells, "directory": str(store.base), "files": store.files()}
-
-
-STATUS_HELP = record.STATUSES
+        return {"cells": cells, "file": str(store.path), "files": store.files()}

@@ -90,6 +90,26 @@ def _count(value: object, name: str, least: int) -> int:
     return number
 
 
+def _like(value: object, default: object, name: str) -> object:
+    """Return a value in the type of its default: templates make strings of everything."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[str(value).lower()]
+        if isinstance(default, int):
+            return int(str(value))
+        if isinstance(default, float):
+            return float(str(value))
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"{name}: {value!r} is no {type(default).__name__}") from error
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise SettingsError(f"{name}: {value!r} is no list")
+        return tuple(str(item) for item in value)
+    if name == "measure.thermal" and value is False:
+        return "off"  # YAML 1.1 reads the bare word so
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Measure:
     """How a cell is measured; seconds, degrees Celsius."""
@@ -120,9 +140,11 @@ class Measure:
         unknown = sorted(set(values) - set(cls.__dataclass_fields__))
         if unknown:
             raise SettingsError(f"measure.{unknown[0]} is unknown; known are {', '.join(cls.__dataclass_fields__)}")
-        if "redo" in values:
-            values["redo"] = tuple(values["redo"])
+        for name, value in values.items():
+            values[name] = _like(value, cls.__dataclass_fields__[name].default, f"measure.{name}")
         measure = cls(**values)
+        if measure.thermal not in ("warm", "idle", "off"):
+            raise SettingsError(f"measure.thermal is {measure.thermal!r}; it is one of warm, idle, off")
         if measure.repeats < 1 or measure.max_repeats < measure.repeats:
             raise SettingsError(
                 f"measure.repeats {measure.repeats} must be 1 or more, and max_repeats {measure.max_repeats} no less"
@@ -136,6 +158,27 @@ class Measure:
         return Limits(
             self.connect_timeout, self.prefill_timeout, self.stall_timeout, self.total_timeout, self.load_timeout
         )
+
+
+ENGINE_KEYS = {
+    "name", "kind", "url", "api_key_file", "ca_file", "pid", "version", "commit", "image_digest", "backend"
+}  # fmt: skip
+MODEL_KEYS = {
+    "key", "requested", "file", "sha256", "bytes", "format", "bpw", "kv_type", "mmproj_sha256", "context",
+    "unsupported", "roofline",
+}  # fmt: skip
+
+
+def given(raw: Mapping[str, Any] | None, known: set[str], what: str, numbers: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the parameters that are set, numbers as numbers. Raises SettingsError for an unknown one."""
+    values = {name: value for name, value in (raw or {}).items() if value is not None and value != ""}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsError(f"{what}.{unknown[0]} is unknown; known are {', '.join(sorted(known))}")
+    for name in numbers:
+        if name in values:
+            values[name] = _count(values[name], f"{what}.{name}", 0)
+    return values
 
 
 @dataclass(frozen=True)
