@@ -43,20 +43,17 @@ def task_name(row: Row) -> str:
     return " ".join(parts)
 
 
-def identity(rows: Sequence[Row], mode: bool = True) -> Makers:
-    """Return the columns that say which cell this is; the run only where there is more than one."""
-    makers: Makers = [(Column("node"), lambda row: text(row.node)), (Column("engine"), lambda row: text(row.engine))]
-    if len({row.run.run_id for row in rows}) > 1:
-        makers.append((Column("run"), lambda row: text(row.run.run_id)))
-    makers += [
-        (Column("model"), lambda row: Value(row.model["key"], detail=row.weights)),
-        (Column("task"), lambda row: text(task_name(row))),
-    ]
-    if mode:
-        makers.append((Column("mode"), lambda row: text(row.task["mode"])))
-    if len({row.task["lang"] for row in rows}) > 1:
-        makers.append((Column("language"), lambda row: text(row.task["lang"])))
-    return makers
+def identity(rows: Sequence[Row]) -> Makers:
+    """Return the column that says which cell this is; run and language only where there is more than one."""
+    runs = len({row.run.run_id for row in rows}) > 1
+    languages = len({row.task["lang"] for row in rows}) > 1
+
+    def name(row: Row) -> Value:
+        task = f"{task_name(row)} · {row.task['mode']}" + (f" · {row.task['lang']}" if languages else "")
+        place = f"{row.node} · {row.engine}" + (f" · {row.run.run_id}" if runs else "")
+        return Value(task, detail=f"{place} · {row.model['key']} {row.weights}")
+
+    return [(Column("cell"), name)]
 
 
 def metric(name: str, title: str, interval: bool = True) -> tuple[Column, Maker]:
@@ -142,6 +139,7 @@ def agreement(rows: Sequence[Row]) -> Table:
             "Clocks and counts beside each other",
             [
                 *identity(rows),
+                (Column("status"), lambda row: Value(row.status, "text" if row.ok else "status")),
                 metric("pf_srv", "prefill, server"),
                 metric("pf_hdr", "prefill, headers"),
                 metric("pf_cli", "prefill, client"),

@@ -262,6 +262,8 @@ def _svg(figure: Figure, title: str) -> str:
     text = text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)").replace(_GROUND, "var(--ground)")
     # The metadata names addresses of vocabularies; a page that refers to nothing outside has none.
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # A hundredth of a point is finer than any screen; six digits only make the page larger.
+    text = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match.group()), text)
     # Every plot of a page brings glyphs of the same names: make them this plot's own.
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}-", text)
     escaped = title.replace("&", "&amp;").replace("<", "&lt;")

@@ -12,7 +12,7 @@ from pathlib import Path
 from .rows import Row
 
 # More points than pixels only make the page larger.
-MOST_POINTS = 1500
+MOST_POINTS = 900
 
 
 @dataclass

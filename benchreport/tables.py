@@ -76,7 +76,9 @@ def stat(figure: Stat | None, interval: bool = True) -> Value:
     )
     if interval and not detail:
         detail = f"n = {len(figure.values)}, no interval" if figure.values else ""
-    return Value(digits(figure.median), "number", detail if interval else "", value=figure.median)
+    # Agreement is a matter of tenths of a per mille.
+    shown = f"{figure.median:.4f}" if figure.name.startswith("a_") else digits(figure.median)
+    return Value(shown, "number", detail if interval else "", value=figure.median)
 
 
 def gib(value: float | None) -> Value:

@@ -17,8 +17,18 @@ from mi50.bench.summary import counted, totals
 EXAMPLE = Path(__file__).resolve().parents[2] / "fixtures" / "bench" / "example-run.jsonl"
 Record = dict[str, Any]
 
-GEMMA = ("gemma3-27b", "gemma3:27b-it-qat", 17.2e9, ["image-recognition", "picture-story", "geometry", "text-extraction"])
-QWEN = ("qwen3-30b", "qwen3:30b-a3b-thinking-2507-q4_K_M", 1.91e9, ["algebra", "gaokao-essay", "front-end-page", "task-plan"])
+GEMMA = (
+    "gemma3-27b",
+    "gemma3:27b-it-qat",
+    17.2e9,
+    ["image-recognition", "picture-story", "geometry", "text-extraction"],
+)
+QWEN = (
+    "qwen3-30b",
+    "qwen3:30b-a3b-thinking-2507-q4_K_M",
+    1.91e9,
+    ["algebra", "gaokao-essay", "front-end-page", "task-plan"],
+)
 
 
 def template(kind: str) -> Record:
@@ -83,7 +93,9 @@ class MadeUp:
         requests = [self._request(cell_id, i, speed, slower, status, reason, mode, depth) for i in range(self.reps)]
         cell = fresh("cell")
         good = [r for r in requests if r["status"] == "OK"]
-        cell.update(run_id=self.run_id, cell_id=cell_id, framework=self.engine, status=status, reject_reason=reason or None)
+        cell.update(
+            run_id=self.run_id, cell_id=cell_id, framework=self.engine, status=status, reject_reason=reason or None
+        )
         cell.update(ok=len(good), measured=len(requests), statuses={status: len(requests)})
         cell["started_utc"], cell["finished_utc"] = clock(self.hours * 60 + minute), clock(self.hours * 60 + minute + 5)
         cell["model"].update(key=key, requested=name, served=f"{key}.gguf", sha256=self.weights * 64)
@@ -91,7 +103,9 @@ class MadeUp:
         cell["task"].update(kind="image" if key.startswith("gemma") and probe == "task" else "text", lang="zh")
         cell["task"]["max_tokens"] = 256 if mode == "fixed" else 4096
         shown = counted(requests)
-        cell["metrics"] = {n: stored(n, [r["derived"][n]["value"] for r in shown]) for n in shown[0]["derived"]} if shown else {}
+        cell["metrics"] = (
+            {n: stored(n, [r["derived"][n]["value"] for r in shown]) for n in shown[0]["derived"]} if shown else {}
+        )
         cell["totals"] = totals(requests)
         cell["tokens"].update(prompt=300 + depth, completion=256)
         top = speed * self.decode * 2.4
@@ -103,13 +117,35 @@ class MadeUp:
         cell["samples_file"] = f"raw/{self.engine}/{cell_id}-1.samples.jsonl.gz"
         return [*requests, cell]
 
-    def _request(self, cell_id: str, index: int, speed: float, slower: float, status: str, reason: str, mode: str, depth: int):
+    def _request(
+        self, cell_id: str, index: int, speed: float, slower: float, status: str, reason: str, mode: str, depth: int
+    ):
         request = fresh("request")
         noise = 1 + self.random.uniform(-0.012, 0.012)
         pf, dc = self.prefill * speed * slower * noise, self.decode * speed * slower * noise
-        values = {"pf_srv": pf, "pf_hdr": pf * 0.9996, "pf_cli": pf * 0.985, "dc_srv": dc, "dc_cli": dc * 0.9999, "dc_w": dc}
-        values |= {"ttft": (300 + depth) / pf, "e2e": (300 + depth) / pf + 255 / dc, "a_dec": 0.9999, "a_pf": 0.985, "a_hdr": 0.9996}
-        values |= {"a_tok": 1.0, "burst": 0.01, "eta_dec": 0.42, "eta_pf": 0.48, "e_dec": 190.0 / dc, "e_pf": 210.0 / pf}
+        values = {
+            "pf_srv": pf,
+            "pf_hdr": pf * 0.9996,
+            "pf_cli": pf * 0.985,
+            "dc_srv": dc,
+            "dc_cli": dc * 0.9999,
+            "dc_w": dc,
+        }
+        values |= {
+            "ttft": (300 + depth) / pf,
+            "e2e": (300 + depth) / pf + 255 / dc,
+            "a_dec": 0.9999,
+            "a_pf": 0.985,
+            "a_hdr": 0.9996,
+        }
+        values |= {
+            "a_tok": 1.0,
+            "burst": 0.01,
+            "eta_dec": 0.42,
+            "eta_pf": 0.48,
+            "e_dec": 190.0 / dc,
+            "e_pf": 210.0 / pf,
+        }
         request.update(run_id=self.run_id, cell_id=cell_id, seq=index, status=status, reject_reason=reason or None)
         request["rep"].update(index=index, order_index=index)
         none = status not in ("OK", "DISAGREE")
@@ -184,7 +220,10 @@ FLEET = (
             "gemma3-27b.geometry.fixed": ("OOM", "HIP out of memory: tried to allocate 2.1 GiB"),
             "gemma3-27b.geometry.natural": ("OOM", "HIP out of memory: tried to allocate 2.1 GiB"),
             "qwen3-30b.gaokao-essay.natural": ("EMPTY_ANSWER", "thinking used all 4096 of 4096 tokens, no answer came"),
-            "qwen3-30b.task-plan.fixed": ("DISAGREE", "decode by the client is 0.941 of the server's (0.97 to 1.03 is allowed)"),
+            "qwen3-30b.task-plan.fixed": (
+                "DISAGREE",
+                "decode by the client is 0.941 of the server's (0.97 to 1.03 is allowed)",
+            ),
             "qwen3-30b.depth.fixed.d122880": ("TIMEOUT_PREFILL", "no first token within 1800 s"),
         },
         failing=("right",),
