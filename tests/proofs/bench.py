@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -34,9 +35,10 @@ class Row(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Seconds; the peaks of all processes added up and of Python's alone, in MiB."""
+    """Seconds of wall and of processor time; the peaks of all processes added up and of Python's alone, in MiB."""
 
     seconds: float
+    cpu: float
     mib: float
     python: float
 
@@ -74,7 +76,7 @@ class Memory:
 
 def cost(command: list[str]) -> Cost:
     """Run a command to its end; RuntimeError unless it succeeds."""
-    started = time.monotonic()
+    started, used = time.monotonic(), _used()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         memory = Memory(child.pid)
         output = child.communicate()[0]
@@ -82,7 +84,13 @@ def cost(command: list[str]) -> Cost:
     mib, python = memory.stop()
     if child.returncode:
         raise RuntimeError(f"{command}: {output.decode(errors='replace')[-2000:]}")
-    return Cost(seconds, mib, python)
+    return Cost(seconds, _used() - used, mib, python)
+
+
+def _used() -> float:
+    """Processor seconds of every finished child so far, and of theirs."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 class Place:
@@ -172,10 +180,11 @@ def measure(packages: Packages, rounds: int, folder: Path) -> dict[str, Any]:
             "what": row.what,
             "written": row.written,
             "s": round(statistics.median(one.seconds for one in found), 3),
+            "cpu": round(statistics.median(one.cpu for one in found), 3),
             "all s": [round(one.seconds, 3) for one in found],
             "mib": round(max(one.mib for one in found), 1),
             "python": round(max(one.python for one in found), 1),
         }
         for row, found in zip(everything, costs)
     ]
-    return {"rounds": rounds, "rows": table}
+    return {"rounds": rounds, "load": round(os.getloadavg()[0], 1), "rows": table}

@@ -85,15 +85,17 @@ def _bench(found: Result) -> str:
         "once, one after the other, with the packages in the page cache. The module is the whole program that Ansible",
         "sends to a node, with its proofs and its flush to the disk, which neither tar nor cp does. Memory: the",
         "highest resident size of every process, added up.",
+        f"Load average at the end: {found['load']}; above the number of cores, other programs took their share.",
         "",
-        "| package | what | s | times GNU tar | MiB | of it Python | disk written |",
-        "|---|---|---|---|---|---|---|",
+        "| package | what | s | best s | processor s | times GNU tar | MiB | of it Python | written |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     bars = ["", "| bar (design section 12, issue 3) | measured | |", "|---|---|---|"]
     for package in dict.fromkeys(row["package"] for row in found["rows"]):
         rows = {row["is"]: row for row in found["rows"] if row["package"] == package}
         for row in rows.values():
-            numbers = f"{row['s']:.2f} | {row['s'] / rows['tar']['s']:.2f} | {row['mib']:.0f}"
+            numbers = f"{row['s']:.2f} | {min(row['all s']):.2f} | {row['cpu']:.2f}"
+            numbers += f" | {row['s'] / rows['tar']['s']:.2f} | {row['mib']:.0f}"
             own = f"{row['python']:.0f}" if row["python"] else ""
             lines.append(f"| {package} | {row['what']} | {numbers} | {own} | {row['written']} |")
         bars += _bars(package, rows)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Callable, NamedTuple
 
 from . import codeobject, names
@@ -150,12 +148,3 @@ def _needs(catalog: bytes) -> frozenset[str]:
     if ASSEMBLY_KERNEL in catalog:
         found.add(".co")
     return frozenset(found)
-
-
-def walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield relative name and path of everything below a directory but directories, sorted, links not followed."""
-    for folder, directories, files in os.walk(root):
-        directories.sort()
-        for name in sorted(files + [entry for entry in directories if (Path(folder) / entry).is_symlink()]):
-            path = Path(folder) / name
-            yield str(path.relative_to(root)), path

@@ -6,12 +6,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from . import names, source
+from . import names
 from .errors import RocblasError
+from .identity import CHUNK, Identity
+from .identity import digest as digest_of
 from .manifest import Entry, Manifest, Stat, stat_of
 from .metadata import version_matches
 from .request import Request
-from .tarwalk import CHUNK
 
 
 def current(library: Path, arch: str) -> dict[str, Stat | None]:
@@ -73,11 +74,11 @@ def same_origin(record: Manifest, request: Request) -> bool:
     return request.source_id is not None and record.source.get("id") == request.source_id
 
 
-def same_source(record: Manifest, src: Path, identity: source.Identity, request: Request) -> bool:
+def same_source(record: Manifest, src: Path, identity: Identity, request: Request) -> bool:
     """True when `src` is what was installed; reads it only when its date or place is another."""
     if request.verify == "stat" and list(identity) == record.source["identity"]:
         return True
-    return bool(source.digest(src) == record.source["sha256"])
+    return bool(digest_of(src) == record.source["sha256"])
 
 
 def _kernels(record: Manifest) -> list[str]:

@@ -11,19 +11,10 @@ from .collect import MAX_CATALOG, Collector, Item
 from .errors import RocblasError, SourceRejected
 from .locate import soname
 from .metadata import Package, upstream_version, version_matches
+from .request import Expected
 
 MACHINES = ("x86_64", "amd64")
 SHOWN = 5
-
-
-class Expected(NamedTuple):
-    """What the user asked for; `files` is the number of kernels' files or None."""
-
-    version: str | None = None
-    files: int | None = None
-    allow_version_mismatch: bool = False
-
-
 RISK = (
     "Kernels of another rocBLAS release may be missing solutions or compute wrong results without an error; "
     "allow_version_mismatch installs them nevertheless, and then only a numeric test of GEMM tells."

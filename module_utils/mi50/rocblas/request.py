@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .prove import Expected
+
+class Expected(NamedTuple):
+    """What the user asked for; `files` is the number of kernels' files or None."""
+
+    version: str | None = None
+    files: int | None = None
+    allow_version_mismatch: bool = False
 
 
 class Request(NamedTuple):

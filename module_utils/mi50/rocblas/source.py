@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import io
-import os
-import stat
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from .collect import Collector, walk
+from .collect import Collector
 from .errors import RocblasError, SourceRejected
+from .identity import CHUNK, Identity, identify, read_directory
 from .metadata import parse_control, parse_md5sums
 from .signature import Verdict, Verifier
-from .tarwalk import CHUNK, Data
 from .unpack import compressed, opened
 
 AR_MAGIC = b"!<arch>\n"
@@ -24,14 +20,6 @@ AR_END = b"`\n"
 MAX_CONTROL = 16 * 1024**2
 MAX_CONTROL_PLAIN = 64 * 1024**2
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
-
-
-class Identity(NamedTuple):
-    """What an unchanged run compares instead of reading: size in bytes, mtime in ns, and the inode."""
-
-    size: int
-    mtime_ns: int
-    inode: int
 
 
 class Source(NamedTuple):
@@ -53,82 +41,19 @@ class _Section(NamedTuple):
     kind: str
 
 
-def identify(src: Path) -> Identity:
-    """Stat a file, or sum up a directory; RocblasError when there is none."""
-    try:
-        status = src.stat()
-    except OSError as error:
-        raise RocblasError(f"{src}: cannot be read: {error.strerror}. `src` is a path on the managed node.") from None
-    if stat.S_ISDIR(status.st_mode):
-        entries = [path.lstat() for dummy, path in walk(src)]
-        return Identity(sum(e.st_size for e in entries), max((e.st_mtime_ns for e in entries), default=0), len(entries))
-    if not stat.S_ISREG(status.st_mode):
-        raise RocblasError(f"{src}: neither a file nor a directory.")
-    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
 def read(src: Path, collector: Collector, signature: str = "", keyring: str = "") -> Source:
     """Read `src` once; RocblasError when it is damaged, unsafe, or its signature does not verify."""
     before = identify(src)
     if src.is_dir():
         if signature:
             raise RocblasError(f"{src}: a directory has no signature; give the package it came from as src.")
-        result = Source("directory", _read_directory(src, collector), before, collector, None)
+        result = Source("directory", read_directory(src, collector.offer), before, collector, None)
     else:
         with src.open("rb", buffering=0) as source:
             result = _read_file(source, before, collector, signature, keyring)
     if identify(src) != before:
         raise RocblasError(f"{src}: it was replaced or written to while it was read. Run again.")
     return result
-
-
-def digest(src: Path) -> str:
-    """Sha256 of a source without unpacking it, the same value read() returns."""
-    if src.is_dir():
-        return _read_directory(src, None)
-    result = hashlib.sha256()
-    with src.open("rb", buffering=0) as source:
-        while True:
-            piece = source.read(CHUNK)
-            if not piece:
-                return result.hexdigest()
-            result.update(piece)
-
-
-def _read_directory(src: Path, collector: Collector | None) -> str:
-    """Digest over names and contents of all files; offers them to the collector, metadata first."""
-    result = hashlib.sha256()
-    members = sorted(walk(src), key=lambda entry: (not entry[0].startswith("."), entry[0]))
-    for name, path in members:
-        status = path.lstat()
-        kind = _kind(status.st_mode)
-        inner = hashlib.sha256()
-        with contextlib.ExitStack() as stack:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW) if kind == b"0" else -1
-            if fd >= 0:
-                stack.callback(os.close, fd)
-            if collector is not None:
-                collector.offer(name, kind, status.st_size, int(status.st_mtime), functools.partial(_pump, fd))
-            if fd >= 0:
-                os.lseek(fd, 0, os.SEEK_SET)
-                _pump(fd, inner.update)
-        result.update(f"{name}\0{kind.decode()}{inner.hexdigest()}\n".encode("utf-8", "surrogateescape"))
-    return result.hexdigest()
-
-
-def _kind(mode: int) -> bytes:
-    if stat.S_ISREG(mode):
-        return b"0"
-    return b"2" if stat.S_ISLNK(mode) else b"3"
-
-
-def _pump(fd: int, sink: Data) -> None:
-    view = memoryview(bytearray(CHUNK))
-    while fd >= 0:
-        count = os.readv(fd, [view])
-        if not count:
-            return
-        sink(view[:count])
 
 
 def _read_file(source: IO[bytes], identity: Identity, collector: Collector, signature: str, keyring: str) -> Source:
@@ -174,8 +99,8 @@ def _locate_deb(source: IO[bytes], head: bytes, size: int, collector: Collector)
             raise SourceRejected(f"{collector.label}: damaged or cut off: no valid .deb. Fetch it again.")
         at += AR_HEADER
         if name.startswith("data.tar"):
-            if at + int(length) + int(length) % 2 < size:
-                raise SourceRejected(f"{collector.label}: refused, something follows its {name}. Fetch it again.")
+            if at + int(length) + int(length) % 2 != size:
+                raise SourceRejected(f"{collector.label}: damaged: it does not end with its {name}. Fetch it again.")
             head += _exactly(source, min(16, size - len(head)) if len(head) < at + 16 else 0, collector.label)
             return _Section(head, at, int(length), "deb")
         if int(length) > MAX_CONTROL:

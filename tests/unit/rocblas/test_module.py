@@ -41,7 +41,7 @@ def test_present_and_absent(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"src": "/nonexistent"}, "/nonexistent: cannot be read"),
+        ({"src": "/nonexistent/gone"}, "/nonexistent/gone: cannot be read"),
         ({}, "src"),
         ({"src": "x", "signature": "y"}, "keyring"),
         ({"src": "x", "gpu_arch": "../x"}, "no AMD GPU architecture"),

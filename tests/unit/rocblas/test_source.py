@@ -162,10 +162,10 @@ def test_trouble_elsewhere_keeps_the_source(
 
         monkeypatch.setattr(Stage, "create", full)
     elif trouble == "no tool":
-        monkeypatch.setenv("PATH", "/nonexistent")
+        monkeypatch.setenv("PATH", "/nonexistent/gone")
     elif trouble == "other release":
         (rocm / "lib/librocblas.so.4.4.60403").rename(rocm / "lib/librocblas.so.5.0.70000")
-    dest = "/nonexistent" if trouble == "no destination" else str(rocm)
+    dest = "/nonexistent/gone" if trouble == "no destination" else str(rocm)
     failure = run_all(Request("", src=str(package), discard_source="always"), [dest])[1]
     os.close(fd)
     assert failure is not None
@@ -191,8 +191,8 @@ def test_always_removes_the_source_once_every_destination_is_whole(
 
 
 def test_the_first_error_ends_the_run_and_names_what_was_done(rocm: Path, package: Path) -> None:
-    result, failure = run_all(Request("", src=str(package)), [str(rocm), "/nonexistent"])
-    assert "/nonexistent: no such directory" in failure.message
+    result, failure = run_all(Request("", src=str(package)), [str(rocm), "/nonexistent/gone"])
+    assert "/nonexistent/gone: no such directory" in failure.message
     assert result["changed"]
     assert [one["dest"] for one in result["libraries"]] == [str(rocm)]
 
