@@ -57,7 +57,8 @@ class Streams:
         self.read += 1
         found = derive.derive(heard, timing, own, adapter.headers_mark_prefill)
         for name, metric in found.items():
-            if name in stored and differ(metric["value"], stored[name]["value"]):
+            same = name in stored and stored[name]["formula"] == metric["formula"]
+            if same and differ(metric["value"], stored[name]["value"]):
                 self.disagreements.append(
                     f"request {request['seq']}: {name} is recorded as {stored[name]['value']}, "
                     f"its raw stream gives {metric['value']}"

@@ -144,20 +144,25 @@ def _fill(row: Row, streams: Streams) -> None:
 
 def _stat(name: str, again: Sequence[Record], once: dict[str, Any] | None, row: Row) -> Stat:
     stored: dict[str, Any] | None = row.cell["metrics"].get(name)
-    values = [float(one[name]["value"]) for one in again if name in one and one[name]["value"] is not None]
-    first = next((one[name] for one in again if name in one), None)
+    found = [one[name] for one in again if name in one]
+    first = found[0] if found else None
+    # Figures recorded by an older definition stand for themselves, not for this checkout's.
+    same = [metric for metric in found if first is not None and metric["formula"] == first["formula"]]
+    if len(same) < len(found):
+        row.disagreements.append(f"{name}: {len(found) - len(same)} of {len(found)} requests have another formula")
+    values = [float(metric["value"]) for metric in same if metric["value"] is not None]
     if once is None and (not values or first is None):
         return _stored(name, stored, first)
     figures = summary(values) if once is None else {**summary([]), **once}
-    if stored is not None:
+    formula = str(first["formula"]) if first is not None and once is None else FORMULAS[name].id
+    if stored is not None and stored["formula"] == formula:
         for key in ("median", "low", "high"):
             if differ(figures[key], stored[key]):
                 row.disagreements.append(f"{name}: stored {key} is {stored[key]}, the requests give {figures[key]}")
                 break
-    formula = FORMULAS[name]
     source = str(first["source"]) if first else str(stored["source"] if stored else "")
     median, low, high, cv = (figures[key] for key in ("median", "low", "high", "cv"))
-    return Stat(name, formula.id, formula.unit, median, low, high, cv, tuple(values), source)
+    return Stat(name, formula, FORMULAS[name].unit, median, low, high, cv, tuple(values), source)
 
 
 def _stored(name: str, stored: dict[str, Any] | None, first: Record | None) -> Stat:

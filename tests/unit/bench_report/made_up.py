@@ -68,7 +68,7 @@ class MadeUp:
     hours: float = 0.0
 
     def lines(self) -> list[Record]:
-        self.random = random.Random(f"{self.seed}{self.node}{self.engine}")
+        self.random = random.Random(f"{self.seed}{self.node}{self.engine}")  # noqa: S311 - made-up numbers, no secrets
         head = fresh("run")
         head["run_id"] = self.run_id
         head["node"]["inventory_name"] = self.node
