@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import resource
 import time
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ def _controls(session: Session, state: State) -> tuple[str, str] | None:
 def notes(session: Session, state: State) -> list[str]:
     """Return what a reader should know beside the status."""
     found = [*state.warnings, *session.warnings]
-    found += [note for row in summary.measured(session.records) for note in row["warnings"]]
+    found += _alike([note for row in summary.measured(session.records) for note in row["warnings"]])
     cache, calibration, heat = (state.controls[name] for name in ("cache", "calibration", "preheat"))
     if cache and cache["ok"] is False:
         found.append(f"the cache control failed, {cache['expected']} was expected: {cache['detail']}")
@@ -77,6 +78,14 @@ def notes(session: Session, state: State) -> list[str]:
         found += [f"{corrected} corrected memory errors during the cell"] if corrected else []
         found += _spilled(session)
     return list(dict.fromkeys(found))
+
+
+def _alike(texts: list[str]) -> list[str]:
+    """Return each sentence once, with how often it was said with other numbers in it."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(re.sub(r"[0-9.]+", "#", text), []).append(text)
+    return [rows[0] if len(rows) == 1 else f"{rows[0]} ({len(rows)} requests alike)" for rows in groups.values()]
 
 
 def _spilled(session: Session) -> list[str]:

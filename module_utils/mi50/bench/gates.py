@@ -18,6 +18,8 @@ from .wire import Exchange, is_loading
 
 A_DEC = (0.97, 1.03)
 A_PF_MAX, A_PF_WARN = 1.02, 0.85
+# A client that was put off the CPU between the last byte and its timestamp seems early by that; seconds.
+A_PF_SLACK_S = 0.01
 A_HDR_WARN = 0.01
 ETA_MAX = 1.05
 DECODE_OVER_PREFILL = 10.0
@@ -195,7 +197,8 @@ def agreement(found: dict[str, Metric], tokens: Counts, own: Figures) -> Verdict
     if decode is not None and not A_DEC[0] <= decode <= A_DEC[1]:
         return r.DISAGREE, f"decode by the client is {decode:.3f} of the server's ({A_DEC[0]} to {A_DEC[1]} is allowed)"
     prefill = _value(found, "a_pf")
-    if prefill is not None and prefill > A_PF_MAX:
+    early = (own.prefill_s or 0.0) * (1 - 1 / prefill) if prefill else 0.0
+    if prefill is not None and prefill > A_PF_MAX and early > A_PF_SLACK_S:
         return r.DISAGREE, f"prefill by the client is {prefill:.3f} of the server's: it can only be slower"
     return None
 

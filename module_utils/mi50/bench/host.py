@@ -210,6 +210,10 @@ def backend(roots: Roots, pid: int | None) -> str | None:
     maps = _text(roots.proc / str(pid) / "maps") if pid else None
     if not maps:
         return None
+    words = command_line(roots, pid) or []
+    chosen = [after for option, after in zip(words, words[1:]) if option in ("-dev", "--device")]
+    if "none" in chosen:  # llama.cpp loads every backend it finds, whether or not it may use it
+        return "cpu"
     return next((name for library, name in _BACKENDS if library in maps), "cpu")
 
 
