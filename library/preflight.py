@@ -98,5 +98,5 @@ answers:
   description: As M(preflight_host) returns them.
   returned: when no check failed, or O(fail) is false
   type: dict
-  sample: {rocm_info: {settled: true}}
+  sample: {gfx906_rocblas: {files: {/opt/rocm-6.4.3: 156}}}
 """

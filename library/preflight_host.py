@@ -149,11 +149,19 @@ checks:
       sample: ""
 answers:
   description:
-    - What the modules of O(also) return, by name, as long as there is nothing left to do.
-    - One that would change something is missing, and so is every one after it, since its role may undo what they saw.
+    - What the roles export, by the name of the module of O(also), as long as there is nothing left to do.
+    - Where something is, that answer is missing, and so is every one after it, since the role may undo what they saw.
   returned: always
   type: dict
-  sample: {rocm_info: {settled: true}}
+  contains:
+    rocm_info:
+      description: Some of what M(rocm_info) returns.
+      type: dict
+      sample: {settled: true, rocm: {version: 6.4.3-128}, driver: {mode: inbox, warnings: []}, reboot_required: false, reboot_reasons: []}
+    gfx906_rocblas:
+      description: C(files), the number of kernel files by destination.
+      type: dict
+      sample: {files: {/opt/rocm-6.4.3: 156}}
 """
 
 from pathlib import Path

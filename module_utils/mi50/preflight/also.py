@@ -39,7 +39,12 @@ def _rocm(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
         seen = rocm.answer(options, run)
     except rocm.Unanswered:
         return None
-    return seen if seen["settled"] else None
+    if not seen["settled"]:
+        return None
+    # Not all that was looked at: what nobody reads would cost the controller time in every task that comes after.
+    driver = {name: seen["driver"][name] for name in ("mode", "warnings")}
+    reboot = {name: seen[name] for name in ("reboot_required", "reboot_reasons")}
+    return {"settled": True, "rocm": {"version": seen["rocm"]["version"]}, "driver": driver, **reboot}
 
 
 def _rocblas(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
