@@ -24,6 +24,8 @@ A_HDR_WARN = 0.01
 ETA_MAX = 1.05
 DECODE_OVER_PREFILL = 10.0
 WALL_MARGIN = 2.0
+# Prefill of fewer tokens is all overhead, and no rate to compare with.
+_ENOUGH_PROMPT = 16
 
 _FAILURES = {
     "connect": r.TIMEOUT_CONNECT,
@@ -169,8 +171,9 @@ def plausible(found: dict[str, Metric], own: Figures, tokens: Counts, wall_s: fl
         if share is not None and share > ETA_MAX and not (drafted and name == "eta_dec"):
             return r.IMPLAUSIBLE, f"{label} at {share:.0%} of what the memory and the ALUs can do"
     decode = _value(found, "dc_srv") or _value(found, "dc_cli")
-    prefill = _value(found, "pf_srv") or _value(found, "pf_hdr")
-    if decode and prefill and decode > DECODE_OVER_PREFILL * prefill and (tokens.effective or 0) >= 128:
+    prefill = _value(found, "pf_srv") or _value(found, "pf_hdr") or _value(found, "pf_cli")
+    enough = (tokens.effective or 0) >= _ENOUGH_PROMPT
+    if decode and prefill and enough and decode > DECODE_OVER_PREFILL * prefill:
         return r.IMPLAUSIBLE, f"decode {decode:.0f} tok/s is more than ten times prefill {prefill:.0f} tok/s"
     rate, n = _value(found, "dc_srv"), tokens.completion
     if rate and n and wall_s:
