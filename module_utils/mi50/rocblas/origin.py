@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TOOLS = ("zstd", "xz-utils")
+# For zstd the module uses the libzstd that dpkg itself needs.
+TOOLS = ("xz-utils",)
 
 
 def plan(stack: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the role does with `given`, its settings without their prefix; None in one means the stack's value.
 
     `stack` is resolved. The result has `needed` (false: AMD's own rocBLAS has the kernels), `problem` (a sentence,
-    empty when the source can be used), `options` of the module gfx906_rocblas, `files` for artifact_fetch, the
-    `packages` that read and check the source, and `discard`, what to do with it afterwards.
+    empty when the source can be used), `options` of the module gfx906_rocblas, `files` for artifact_fetch on the node
+    or on the controller, whichever fetches, the `copies` from the one to the other, the `packages` that read and check
+    the source, and `discard`, what to do with it afterwards on the node.
     """
     patch = stack["gfx906_rocblas"]
     origin: Mapping[str, Any] = patch["sources"].get(given["source"]) or {}
@@ -43,13 +45,19 @@ def plan(stack: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         "source_id": url if fetched else "",
         "sha256": checksum if fetched else "",
     }
-    files = [{"url": url, "dest": src, "sha256": checksum}]
+    files = [{"url": url, "dest": src, "sha256": checksum}] if fetched else []
+    files += [{"url": signature_url, "dest": signature}] if signed else []
+    copies = []
+    if given.get("fetch") == "controller":
+        copies = [{"src": _cached(given["controller_dir"], one["url"]), "dest": one["dest"]} for one in files]
+        files = [{**one, "dest": copy["src"]} for one, copy in zip(files, copies)]
     return {
         "needed": bool(patch["needed"]),
         "problem": _problem(given, stack["name"], known=bool(origin), url=url, trusted=not signed or bool(keyring)),
         # An empty one is not given, as in a playbook; false is.
         "options": {name: value for name, value in options.items() if value is False or value},
-        "files": [*files, {"url": signature_url, "dest": signature}] if signed else files,
+        "files": files,
+        "copies": copies,
         "packages": _packages(origin, keyring, signed=signed),
         # Never what the user put there.
         "discard": "never" if not fetched else "rejected" if given["keep_archive"] else "always",
@@ -70,7 +78,7 @@ def _url(given: Mapping[str, Any], origin: Mapping[str, Any], artifact: Mapping[
         return artifact.get("url") or ""
     if given["source"] == "debian" and given["debian_url"]:
         name = f"{origin.get('package', '')}_{origin.get('package_version', '')}_amd64.deb"
-        return f"{given['debian_url']}/pool/main/r/rocblas/{name}"
+        return f"{given['debian_url'].rstrip('/')}/pool/main/r/rocblas/{name}"
     return ""
 
 
