@@ -19,7 +19,7 @@ SPECIAL = {"cache_dir": "/var/cache/x", "controller_dir": "/home/u/.cache/x"}
 @pytest.fixture
 def planned() -> Callable[..., dict[str, Any]]:
     def call(stack: str = "rocm-6.4.3", **settings: object) -> dict[str, Any]:
-        usual = {"fetch": "node", **{name.removeprefix("gfx906_rocblas_"): value for name, value in DEFAULTS.items()}
+        usual = {name.removeprefix("gfx906_rocblas_"): value for name, value in DEFAULTS.items()}
         return plan(get_stack(stack, ROOT / "stacks", None, {}), {**usual, **SPECIAL, **settings})
 
     return call
