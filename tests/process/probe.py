@@ -4,7 +4,7 @@
     probe.py touch FILE             the same, with a fault that a file sets off (probe_faulty.py)
     probe.py systemctl WORD…        the same, with systemctl
     probe.py watch SECONDS          lowest duty seen meanwhile
-    probe.py until FILE TEXT        seconds until a file holds a text
+    probe.py until FILE TEXT        seconds until a file holds a text (with ! in front: does not hold it)
 
 Prints JSON. `full_s`: seconds to full speed on every channel; `back_s`: seconds until the next completed cycle.
 """
@@ -85,7 +85,8 @@ def watch(seconds: float) -> dict[str, int]:
 def until(path: Path, text: str) -> dict[str, float]:
     began = time.monotonic()
     while time.monotonic() - began < LIMIT:
-        if path.is_file() and text in path.read_text():
+        held = path.is_file() and path.read_text()
+        if held and (text in held if text[0] != "!" else text[1:] not in held):
             return {"seconds": round(time.monotonic() - began, 3)}
         time.sleep(0.02)
     return {"seconds": -1}

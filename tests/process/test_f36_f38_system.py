@@ -20,7 +20,7 @@ def cycles(box: Box, seconds: float) -> None:
 
 
 def test_f36_clocks_jump(box: Box) -> None:
-    """Simulated: the offsets are added where the daemon reads its clocks (probe_faulty.py), systemd's are the real ones."""
+    """Simulated: the offsets are added where the daemon reads its clocks (probe_faulty.py); systemd's are real."""
     box.dropin("ExecStart=", f"ExecStart=/usr/bin/python3 -IB /opt/probe_faulty.py clocks {RUN}")
     box.start()
     for wall in (86400, -86400):
@@ -31,8 +31,8 @@ def test_f36_clocks_jump(box: Box) -> None:
     box.sh(
         f"echo 0 86400 >/run/mi50-fault; for n in 1 2; do echo 5 >{CHIP}/pwm${{n}}_enable; echo 64 >{CHIP}/pwm$n; done"
     )
-    assert box.probe("until", f"{CHIP}/pwm2_enable", "1")["seconds"] <= 1.5
-    assert box.probe("until", f"{CHIP}/pwm2", "255")["seconds"] <= 1.5
+    assert 0 <= box.probe("until", f"{CHIP}/pwm2_enable", "!5")["seconds"] <= 1.5
+    assert min(box.duties()) >= 200, "the firmware's 64 stayed"
     cycles(box, 2)
     said = box.journal()
     assert "RESUMED" in said
@@ -73,29 +73,27 @@ def test_f38_the_bug_that_this_catches(box: Box) -> None:
     assert box.show("ActiveState")["ActiveState"] != "failed"
 
 
-def test_f38_way_out_needs_no_sandbox(box: Box) -> None:
-    seen = box.probe("kill", "SIGKILL")
-    assert 0 <= seen["full_s"] <= 1.0
-    box.sh(f"rm {METRICS} -rf; mv {SYS}/devices {SYS}/gone")  # ReadWritePaths= cannot be set up any more
+def test_f38_a_missing_folder_is_no_reason_to_fail(box: Box) -> None:
+    """A path of ReadWritePaths= that is missing fails the whole unit (226/NAMESPACE), ExecStopPost=+ too: measured."""
+    assert all(path.startswith("-") for path in box.show("ReadWritePaths")["ReadWritePaths"].split())
+    box.sh(f"rm -rf {METRICS}; mv {SYS}/devices {SYS}/gone")
     try:
-        box.sh(f"systemctl kill -s KILL {UNIT}")
-        assert "FAILURE" in wait_for(box, "226/NAMESPACE")
+        box.sh(f"systemctl restart {UNIT}")
+        assert "226" not in box.sh(f"systemctl show {UNIT} -p ExecMainStatus -p StatusErrno")
     finally:
         box.sh(f"mv {SYS}/gone {SYS}/devices; mkdir -p {METRICS}")
-    assert 0 <= box.probe("until", "/run/mi50-fand/heartbeat", "ok")["seconds"] < 5
+    assert 0 <= box.probe("until", "/run/mi50-fand/heartbeat", "ok")["seconds"] < 15
 
 
-def wait_for(box: Box, words: str) -> str:
-    """The first journal line of systemd about the unit with these words."""
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        found = box.sh(
-            f"journalctl --no-pager -u {UNIT} --since \"$(cat /run/test-began)\" | grep -m1 '{words}'", check=False
-        )
-        if found:
-            return f"FAILURE {found}"
-        time.sleep(0.2)
-    return ""
+def test_f38_without_any_way_out_there_is_the_guardian(box: Box) -> None:
+    box.dropin("ReadWritePaths=/nonexistent")
+    box.sh(f"systemctl kill -s KILL {UNIT}; for f in {' '.join(PWMS)}; do echo 64 >$f; done")
+    time.sleep(1.5)
+    assert "226/NAMESPACE" in box.sh(f'journalctl --no-pager -u {UNIT} --since "$(cat /run/test-began)"')
+    box.sh("rm -f /run/mi50-fand/heartbeat")
+    box.heat(88)
+    box.sh("systemctl start mi50-fan-guardian.service")
+    assert box.duties() == [255, 255]
 
 
 def test_f38_ladder_reaches_out_of_the_sandbox(box: Box) -> None:
@@ -104,7 +102,7 @@ def test_f38_ladder_reaches_out_of_the_sandbox(box: Box) -> None:
     box.sh("systemctl daemon-reload; systemctl start standin-engine.service")
     cap = f"{SYS}/class/hwmon/hwmon1/power1_cap"
     before = box.sh(f"cat {cap}")
-    for celsius in (99, 103, 104, 104, 104, 104, 104, 104, 104, 104, 104, 104):
+    for celsius in (60, 80, 95, 105, 105, 105, 106, 106, 106, 107, 107, 107):
         box.heat(celsius)
         time.sleep(1)
         if box.code("systemctl is-active -q standin-engine.service"):

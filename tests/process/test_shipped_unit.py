@@ -34,9 +34,7 @@ def test_units_are_free_of_mistakes(box: Box) -> None:
 
 def test_it_never_gives_up_and_never_waits_long(box: Box) -> None:
     names = ("Restart", "RestartUSec", "StartLimitIntervalUSec", "WatchdogUSec", "TimeoutAbortUSec", "TimeoutStopUSec")
-    assert list(box.show(*names).values()) or True
-    seen = box.show(*names)
-    assert {name: seen[name] for name in names} == {
+    assert box.show(*names) == {
         "Restart": "always",
         "RestartUSec": "1s",
         "StartLimitIntervalUSec": "0",
@@ -107,8 +105,10 @@ def test_guardian_needs_neither_mapping_nor_daemon(box: Box) -> None:
 
 
 def test_sleep_is_entered_and_left_at_full_speed(box: Box) -> None:
+    # sleep.target cannot be started by hand; this one wants the unit as it does.
+    box.put({"/run/systemd/system/probe.target": ("[Unit]\nWants=mi50-fan-sleep.service\n", 0o644)})
     low(box)
-    box.sh("systemctl start mi50-fan-sleep.service")
+    box.sh("systemctl daemon-reload; systemctl start mi50-fan-sleep.service probe.target; systemctl start probe.target")
     assert box.duties() == [255, 255]
-    box.sh(f"for f in {' '.join(PWMS)}; do echo 64 >$f; done; systemctl stop mi50-fan-sleep.service")
+    box.sh(f"for f in {' '.join(PWMS)}; do echo 64 >$f; done; systemctl stop probe.target; sleep 0.3")
     assert box.duties() == [255, 255]
