@@ -46,7 +46,7 @@ def _sensors(session: Session, heard: reading.Reading, seen: wire.Exchange) -> d
 
 
 def _energies(found: dict[str, Metric], sensors: dict[str, Any] | None, tokens: derive.Counts, k1: int | None) -> None:
-    why = "no power sensor" if not sensors or sensors["power_mean_w"] is None else "shorter than two samples"
+    why = "no power sensor" if not sensors or sensors["power_mean_w"] is None else "no sensor reading near its ends"
     decoded = (tokens.completion or 0) - (k1 or 0)
     for name, key, count in (("e_pf", "energy_prefill_j", tokens.effective), ("e_dec", "energy_decode_j", decoded)):
         joules = sensors[key] if sensors else None

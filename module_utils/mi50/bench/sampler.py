@@ -6,6 +6,7 @@ as rocm-smi starts a process for each reading. Times are monotonic nanoseconds, 
 
 from __future__ import annotations
 
+import bisect
 import os
 import statistics
 import threading
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from ..amdgpu.sensors import find_hwmon
 
 _LABELS = {"edge": "temp_edge", "junction": "temp_junction", "mem": "temp_mem"}
+_GAP_NS = 500_000_000
 _DEFAULT_TEMPS = {"temp_edge": "temp1_input", "temp_junction": "temp2_input", "temp_mem": "temp3_input"}
 
 
@@ -154,17 +156,30 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def energy(samples: Sequence[Sample], start_ns: int | None, end_ns: int | None) -> float | None:
-    """Return joules between two times: trapezoids over the samples, the nearest sample's power at the ends.
+def _power_at(times: Sequence[int], powers: Sequence[float], t_ns: int) -> float | None:
+    """Return the power at a time between two samples; None further from any sample than a gap in sampling may be."""
+    right = bisect.bisect_left(times, t_ns)
+    near = [i for i in (right - 1, right) if 0 <= i < len(times) and abs(times[i] - t_ns) <= _GAP_NS]
+    if len(near) == 2 and times[near[1]] > times[near[0]]:
+        share = (t_ns - times[near[0]]) / (times[near[1]] - times[near[0]])
+        return powers[near[0]] + share * (powers[near[1]] - powers[near[0]])
+    return powers[near[0]] if near else None
 
-    None where fewer than two samples lie in the window or power is not measured.
+
+def energy(samples: Sequence[Sample], start_ns: int | None, end_ns: int | None) -> float | None:
+    """Return joules between two times: trapezoids over the samples, interpolated at both ends.
+
+    None where power is not measured, or no sample is near an end.
     """
-    if start_ns is None or end_ns is None or end_ns <= start_ns:
+    rows = [(sample.t_ns, sample.power) for sample in samples if sample.power is not None]
+    if start_ns is None or end_ns is None or end_ns <= start_ns or not rows:
         return None
-    inside = [(s.t_ns, s.power) for s in samples if s.power is not None and start_ns <= s.t_ns <= end_ns]
-    if len(inside) < 2:
+    times, powers = [t for t, _power in rows], [power for _t, power in rows]
+    first, last = _power_at(times, powers, start_ns), _power_at(times, powers, end_ns)
+    if first is None or last is None:
         return None
-    points = [(start_ns, inside[0][1]), *inside, (end_ns, inside[-1][1])]
+    inside = rows[bisect.bisect_right(times, start_ns) : bisect.bisect_left(times, end_ns)]
+    points = [(start_ns, first), *inside, (end_ns, last)]
     return sum((b[0] - a[0]) / 1e9 * (a[1] + b[1]) / 2 for a, b in zip(points, points[1:]))
 
 
@@ -205,6 +220,7 @@ def telemetry(
     sampler: Sampler, window: Windows, baseline: dict[str, int | None], limits: tuple[float, float | None, float | None]
 ) -> dict[str, Any] | None:
     """Return the telemetry record of a window; `limits` are throttle temperature, greatest clock, power cap."""
+    everything = list(sampler.samples)
     samples = sampler.between(window.start, window.end)
     if not samples:
         return None
@@ -226,8 +242,8 @@ def telemetry(
         "gtt_delta": _whole(gtt_peak - gtt_before) if gtt_peak is not None and gtt_before is not None else None,
         "power_mean_w": _pick(statistics.fmean, samples, "power"),
         "power_max_w": _pick(max, samples, "power"),
-        "energy_prefill_j": energy(samples, window.start, window.first),
-        "energy_decode_j": energy(samples, window.first, window.end),
+        "energy_prefill_j": energy(everything, window.start, window.first),
+        "energy_decode_j": energy(everything, window.first, window.end),
         "temp_start_c": hottest[0] if hottest else None,
         "temp_max_c": max(hottest) if hottest else None,
         "temp_mem_max_c": _pick(max, samples, "temp_mem"),

@@ -121,7 +121,7 @@ class Server:
     heads: list[bytes] = field(default_factory=list)
     connections: int = 0
 
-    def connect(self, _endpoint: object, _timeout: float) -> Any:
+    def connect(self, _timeout: float) -> Any:
         self.connections += 1
         self.clock.now_ns += 100_000
         if self.refuse:
