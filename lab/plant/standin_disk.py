@@ -1,7 +1,7 @@
 """Stand-in for /sys as a directory of plain files, kept alive by the thermal model in real time.
 
-It replaces sysfs for a whole mi50-fand process (`--sysfs-root`), with its threads, its real clock and its memory. It does not
-prove anything about drivers: plain files take every value, keep no mode and report no error.
+It replaces sysfs for a whole mi50-fand process (`--sysfs-root`), with its threads, its real clock and its memory. It
+does not prove anything about drivers: plain files take every value, keep no mode and report no error.
 """
 
 from __future__ import annotations

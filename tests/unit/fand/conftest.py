@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mi50_fand.bench import Bench
 
 from lab.plant.rig import Rig
-from mi50_fand.bench import Bench
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "fixtures" / "fand"
 

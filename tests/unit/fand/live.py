@@ -82,6 +82,11 @@ class Live:
                 return [line for _, line in self.told]
             self.told += [(time.monotonic(), line) for line in data.splitlines()]
 
+    def heard(self) -> list[tuple[float, str]]:
+        """The same with the time of each line."""
+        self.hear()
+        return self.told
+
     def wait(self, holds: Callable[[], bool], seconds: float) -> float:
         """Seconds until it holds; fails when it does not."""
         begin = time.monotonic()

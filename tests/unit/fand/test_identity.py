@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from mi50_fand import hwmon
 
 from lab.plant.model import Fan
 from lab.plant.rig import IDLE, Rig
 from lab.plant.standin_chip import Chip
-from mi50_fand import hwmon
 
 Build = Callable[..., Rig]
 
@@ -83,7 +83,7 @@ def test_f13_one_of_two_identical_cards_removed(rig: Build, document: Callable[.
         {**data["blowers"][0], "name": "back", "channel": 3, "tacho": 3, "gpus": ["gpu1"]},
     ]
     plant = rig(data)
-    first, second = plant.cards.values()
+    _, second = plant.cards.values()
     second.unplug()
     plant.run(60, IDLE)
     assert plant.duty("front") < 30

@@ -90,7 +90,9 @@ def test_no_fall_while_a_sample_is_invalid(seconds: list[dict[str, Any]]) -> Non
     for events in seconds:
         before = blower.duty
         faulty = put(rig, events)
-        temps = {stem: int(rig.io.read(f"{rig.card.base}/{stem}_input")) / 1000 for stem in LIMITS if stem not in faulty}
+        temps = {
+            stem: int(rig.io.read(f"{rig.card.base}/{stem}_input")) / 1000 for stem in LIMITS if stem not in faulty
+        }
         if rig.clock.now >= hung_until:
             # A worker hangs in the first of its reads that hangs; the later ones are not reached.
             hangs_now = [events[stem] for stem in LIMITS if isinstance(events[stem], float)]

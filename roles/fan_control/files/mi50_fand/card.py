@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import curve, limits
 from .config import SENSORS, GpuConfig
-from .gpu import Snapshot
+from .gpu import Raw, Snapshot
 from .rules import FULL_BELOW
 from .sample import HUNG, Sensor, number
 
@@ -42,6 +42,8 @@ class Card:
         self.acknowledged = False  # an operator knows that the card is gone
         self.faults: dict[str, str] = {}
         self.remarks: list[str] = []
+        self._crit: dict[str, Raw] | None = None
+        self._remarks: list[str] = []
         self._held: dict[str, float] = {}
         self._ff = 0.0
         self._last = 0.0
@@ -51,6 +53,7 @@ class Card:
         self.config, self.law = config, law
         for name, sensor in self.sensors.items():
             sensor.mandatory = config.mandatory[name]
+        self._crit = None
         self._held.clear()
 
     def blind(self) -> bool:
@@ -70,7 +73,8 @@ class Card:
 
     def judge(self, now: float, snapshot: Snapshot | None) -> None:
         """Take one snapshot, None when the read did not come back in time."""
-        self.faults, self.remarks = {}, []
+        self.faults = {}
+        self.remarks = []
         self.transient = 0.0
         self.state = "hung" if snapshot is None else snapshot.state
         if snapshot is not None and snapshot.state == "asleep":
@@ -103,10 +107,13 @@ class Card:
         self.faults = {code: f"card {where.get(self.state, self.state)}"}
 
     def _limits(self, snapshot: Snapshot) -> None:
-        for name in SENSORS:
-            self.limits[name], remark = limits.limit(name, snapshot.crit[name], self.config.limits.get(name))
-            if remark:
-                self.remarks.append(remark)
+        if snapshot.crit is not self._crit:
+            self._crit = snapshot.crit
+            self._remarks = []
+            for name in SENSORS:
+                self.limits[name], remark = limits.limit(name, snapshot.crit[name], self.config.limits.get(name))
+                self._remarks += [remark] if remark else []
+        self.remarks = self._remarks
         wanted = self.config.unique_id
         if wanted and snapshot.unique_id and wanted != snapshot.unique_id:
             self.faults["GPU_CHANGED"] = f"unique_id is {snapshot.unique_id}, not {wanted}"

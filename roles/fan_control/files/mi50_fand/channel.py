@@ -85,6 +85,7 @@ class Channel:
         self.tacho = config.tacho if look else None
         self.config = config
         self.chip: hwmon.Chip | None = None
+        self._has_enable = True
 
     def apply(self, order: Order) -> Observation:
         """Carry out an order and look. Raises nothing that missing or sick hardware can cause."""
@@ -94,13 +95,14 @@ class Channel:
         assert self.chip is not None  # noqa: S101 - told to mypy
         pwm = f"{self.chip.base}/pwm{self.config.channel}"
         if self.config.controlled:
-            seen.has_enable = self.io.exists(f"{pwm}_enable")
+            if seen.fresh:
+                self._has_enable = self.io.exists(f"{pwm}_enable")
+            seen.has_enable = self._has_enable
             if order.prime or seen.fresh:
                 self._prime(seen)
             seen.pwm_before = attempt(self.io, pwm)
             seen.enable_before = attempt(self.io, f"{pwm}_enable") if seen.has_enable else MANUAL_WORD
             self._write(pwm, order, seen)
-            seen.pwm_after = attempt(self.io, pwm)
             seen.enable_after = attempt(self.io, f"{pwm}_enable") if seen.has_enable else MANUAL_WORD
         if self.tacho:
             seen.rpm = attempt(self.io, f"{self.chip.base}/fan{self.tacho}_input")
@@ -163,6 +165,7 @@ class Channel:
                 if order.full and self._try(f"{pwm}_enable", 0):
                     self._try(pwm, FULL_PWM)  # what the register holds when somebody sets manual
                     seen.error = 0
+                    seen.pwm_after = attempt(self.io, pwm)
                     return
                 if order.toggle and not self._try(f"{pwm}_enable", 0):
                     # nct7802 caches the mode: a second 1 never reaches the chip, and 0 is refused.
@@ -172,8 +175,10 @@ class Channel:
                 self.io.write(pwm, order.pwm)
             except OSError as error:
                 seen.error = error.errno or errno.EIO
+                seen.pwm_after = attempt(self.io, pwm)
                 continue
             seen.error = 0
-            if number(attempt(self.io, pwm)) == order.pwm:
+            seen.pwm_after = attempt(self.io, pwm)
+            if number(seen.pwm_after) == order.pwm:
                 return
         # Both attempts failed or were rounded; what the read-back says is judged elsewhere.

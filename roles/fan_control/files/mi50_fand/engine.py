@@ -70,6 +70,9 @@ class Engine:
                 blower.adopt(entry, config.law)
             self.blowers[entry.key] = blower
         self.channels = {b.config.key: Channel(self.io, b.config) for b in self.blowers.values() if b.config.device}
+        cards_now, blowers_now = self.cards.values(), self.blowers.values()
+        self._cooling = {c.config.pci: [b for b in blowers_now if c.config.name in b.config.gpus] for c in cards_now}
+        self._cooled = {b.config.key: [c for c in cards_now if c.config.name in b.config.gpus] for b in blowers_now}
         self.rescues = {key: Channel(self.io, self.blowers[key].config, look=False) for key in self.channels}
 
     def _adopt_card(self, gpu: GpuConfig, card: Card | None, ladder: Ladder | None) -> None:
@@ -160,10 +163,10 @@ class Engine:
                 self.journal.faults(now, card.config.name, {"LIMIT_CLAMPED": "; ".join(card.remarks)})
 
     def _of(self, card: Card) -> list[Blower]:
-        return [blower for blower in self.blowers.values() if card.config.name in blower.config.gpus]
+        return self._cooling[card.config.pci]
 
     def _cards_of(self, blower: Blower) -> list[Card]:
-        return [card for card in self.cards.values() if card.config.name in blower.config.gpus]
+        return self._cooled[blower.config.key]
 
     def _demand(self, blower: Blower) -> float:
         """The highest demand of its cards; full speed when another blower of one of them is lost."""

@@ -56,6 +56,7 @@ class GpuReader:
         self.pci = pci
         self._path = ""
         self._temps: dict[str, str] = {}
+        self._crit: dict[str, Raw] = {}
         self._power = ""
         self._unique_id = ""
 
@@ -77,9 +78,9 @@ class GpuReader:
         snapshot = Snapshot("ok")
         snapshot.runtime = runtime
         snapshot.unique_id = self._unique_id
+        snapshot.crit = self._crit  # the same object until the card is looked up anew
         for sensor, stem in self._temps.items():
             snapshot.temps[sensor] = attempt(self.io, f"{self._path}/{stem}_input")
-            snapshot.crit[sensor] = self._crit[sensor]
         snapshot.power = attempt(self.io, self._power)
         if any(raw in GONE for raw in snapshot.temps.values()):
             self._path = ""  # looked up anew at the next cycle, under whatever number it then has

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .engine import Engine
 
-STATUS_SECONDS = 2.0
+STATUS_SECONDS = 3.0
 METRICS_SECONDS = 15.0
 
 

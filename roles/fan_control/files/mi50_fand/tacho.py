@@ -56,6 +56,8 @@ class Tacho:
         self._slow_since: float | None = None
         self._well_since: float | None = None
         self._duties: list[tuple[float, float]] = []
+        self._least = 0.0  # lowest duty of the last seconds, and the calibrated speed at it
+        self._expected = 0.0
         self._recent: list[float] = []
         self._constant: tuple[float, float, float, float | None] | None = None
         self._steady: tuple[float, float] | None = None
@@ -86,9 +88,11 @@ class Tacho:
         if not self._usable(now, raw, duty) or self.rpm is None:
             self._zero_since = self._slow_since = None
             return
+        self._least = min(duty for _, duty in self._duties)
+        self._expected = curve.value(self.calibration, self._least)
         self._stall(now, self.rpm, demanding)
         if self.calibration:
-            self._slow(now, self.rpm, curve.value(self.calibration, self._lowest()) * WEAK_BELOW)
+            self._slow(now, self.rpm, self._expected * WEAK_BELOW)
         else:
             self._response(now, self.rpm, duty)
 
@@ -96,9 +100,6 @@ class Tacho:
         self._duties.append((now, duty))
         while self._duties and self._duties[0][0] < now - RELAX_SECONDS:
             del self._duties[0]
-
-    def _lowest(self) -> float:
-        return min(duty for _, duty in self._duties)
 
     def _usable(self, now: float, raw: Raw, duty: float) -> bool:
         reason = ""
@@ -147,7 +148,7 @@ class Tacho:
         """RPM below which the blower counts as standing: a run-down from full speed takes many seconds to 0."""
         if not self.calibration:
             return STILL_RPM
-        return max(STILL_RPM, STILL_SHARE * curve.value(self.calibration, self._lowest()))
+        return max(STILL_RPM, STILL_SHARE * self._expected)
 
     def _stall(self, now: float, rpm: float, demanding: bool) -> None:
         if rpm >= self._still():
@@ -165,7 +166,7 @@ class Tacho:
         still = now - self._zero_since
         self.kick = self.kick or still >= STALL_SECONDS
         # At full speed already, there is nothing left to kick.
-        kicked = 0.0 if self._lowest() >= KICK_DUTY else KICK_SECONDS
+        kicked = 0.0 if self._least >= KICK_DUTY else KICK_SECONDS
         self.stalled = self.stalled or still >= STALL_SECONDS + kicked
 
     def _slow(self, now: float, rpm: float, least: float) -> None:
