@@ -100,6 +100,17 @@ options:
     type: str
     choices: [never, rejected, always]
     default: never
+notes:
+  - What is proven before anything in a library changes - the digests that the package lists (C(.MTREE), C(md5sums)),
+    the architecture inside every code object, that every file which the lazy index and the catalogs name is there, and
+    that the library's own catalogs for all architectures name kernels which the source has.
+  - The source is read once. What was hashed and whose signature was checked is what is installed, whatever becomes of
+    the file meanwhile.
+  - Beside the kernels lie C(.gfx906_rocblas.json), the record, and in C(.gfx906_rocblas.backup) the files they replaced.
+  - Two runs on one library exclude each other; the second one fails at once.
+  - Needs about as much free space in the library's file system as the kernels have, 142 MB in Debian's build.
+seealso:
+  - module: artifact_fetch
 attributes:
   check_mode:
     description:
@@ -133,6 +144,13 @@ EXAMPLES = r"""
     version: 6.4.3
     defer: true
   register: result
+
+- name: Patch a virtual environment with Debian's build, and have every byte compared in each run
+  gfx906_rocblas:
+    src: /srv/librocblas4_6.4.4-4_amd64.deb
+    sha256: 05613a07d3fba2feaa8b81a86a22bc142dd4fb6630c44c416883a33bf22a1cdb
+    dest: /opt/venv
+    verify: sha256
 
 - name: Take the kernels out again
   gfx906_rocblas:
