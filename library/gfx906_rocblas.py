@@ -106,7 +106,7 @@ notes:
     that the library's own catalogs for all architectures name kernels which the source has.
   - The source is read once. What was hashed and whose signature was checked is what is installed, whatever becomes of
     the file meanwhile.
-  - Beside the kernels lie C(.gfx906_rocblas.json), the record, and in C(.gfx906_rocblas.backup) the files they replaced.
+  - Beside the kernels lie the record, C(.gfx906_rocblas.json), and the files they replaced, C(.gfx906_rocblas.backup).
   - Two runs on one library exclude each other; the second one fails at once.
   - Needs about as much free space in the library's file system as the kernels have, 142 MB in Debian's build.
 seealso:
