@@ -9,10 +9,15 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import IO, Callable, NamedTuple
 
-from . import pipes, zstd
+from . import pipes
 from .errors import RocblasError, SourceRejected
 from .feed import Feed, Queue, Sink
 from .tarwalk import Reader, TarStream
+
+try:
+    from . import zstd
+except ImportError:  # a Python that was built without ctypes: the program zstd does it
+    zstd = None  # type: ignore[assignment]
 
 MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -54,7 +59,7 @@ def _command(method: str, label: str) -> list[str]:
 
 def _unpacking(method: str | None, label: str) -> _Unpacking:
     """Set a decompressor up (None: the bytes are plain); RocblasError when its program is missing."""
-    lib = zstd.library() if method == "zstd" else None
+    lib = zstd.library() if zstd and method == "zstd" else None
     if lib is not None:
         queue = Queue()
         reader = zstd.ZstdReader(lib, iter(queue), label)

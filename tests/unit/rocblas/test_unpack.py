@@ -87,6 +87,11 @@ def test_several_frames_are_one_stream() -> None:
     assert walk(synthetic.zstd(tar[:half]) + synthetic.zstd(tar[half:])) == {"one": len(LARGE)}
 
 
+def test_a_python_without_ctypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack, "zstd", None)
+    assert walk(synthetic.zstd(synthetic.tar_bytes({"one": b"1"}))) == {"one": 1}
+
+
 def test_an_unknown_compression_is_refused(patch: Runner, package: Path) -> None:
     package.write_bytes(bz2.compress(b"x"))
     with pytest.raises(RocblasError, match="not a package"):
