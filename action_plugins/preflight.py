@@ -8,15 +8,40 @@ Documented in library/preflight.py.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import action_loader, lookup_loader
+
+# Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
+for _name in ("preflight_inventory", "preflight_report"):
+    action_loader.get(_name, class_only=True)
+for _name in ("mi50_stack", "rocm_query", "gfx906_rocblas"):
+    lookup_loader.get(_name, class_only=True)
+
+# Option of preflight_host -> variable of the role preflight, without its prefix.
+_OPTIONS = {
+    "stack": "stack",
+    "kernel_driver": "kernel_driver",
+    "expected_gpus": "expected_gpus",
+    "min_free_gib": "min_free_gib",
+    "bases": "bases",
+    "key_fingerprint": "apt_key_fingerprint",
+    "http_proxy": "http_proxy",
+    "https_proxy": "https_proxy",
+    "no_proxy": "no_proxy",
+    "timeout": "timeout",
+    "sysfs_root": "sysfs_root",
+    "proc_root": "proc_root",
+    "dev_root": "dev_root",
+}
 
 
 class ActionModule(ActionBase):
-    """`preflight: {host: __preflight_question, dir: ...}`."""
+    """`preflight: {dir: ...}`."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -34,8 +59,8 @@ class ActionModule(ActionBase):
             layers.append(seen["checks"])
             ready = seen["ready"]
         host: dict[str, Any] = {}
-        if arguments.get("host") and ready:
-            host = self._look(arguments, variables)
+        if boolean(arguments.get("host", True)) and ready:
+            host = self._look(arguments.get("also") or {}, variables)
             if "checks" not in host:
                 return host
             layers.append(host["checks"])
@@ -45,19 +70,27 @@ class ActionModule(ActionBase):
             result["answers"] = host.get("answers", {})
         return result
 
-    def _look(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def _look(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:
         """Call the host. Its questions are variables: evaluated before the inventory is right, they may fail."""
-        asked = arguments.get("also") or {}
-        options = {**self._value(arguments["host"], variables), "also": {}}
-        for module, name in asked.items():
-            options["also"][module] = self._value(name, variables)
-        result: dict[str, Any] = self._execute_module("preflight_host", module_args=options, task_vars=variables)
+        options = {option: self._value(f"preflight_{name}", variables) for option, name in _OPTIONS.items()}
+        options["stack"] = self._lookup("mi50_stack", options["stack"], variables)
+        key_file = self._value("preflight_apt_key_file", variables)
+        if key_file:
+            options["key_content"] = self._lookup("ansible.builtin.file", key_file, variables, rstrip=False)
+        options["controller_time"] = time.time()
+        options["also"] = {module: self._value(name, variables) for module, name in also.items()}
+        given = {name: value for name, value in options.items() if value is not None}
+        result: dict[str, Any] = self._execute_module("preflight_host", module_args=given, task_vars=variables)
         return result
 
     def _value(self, name: str, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the variable holds
         if name not in variables:
-            raise AnsibleActionFail(f"preflight: there is no variable {name!r}; host and also name variables")
+            raise AnsibleActionFail(f"preflight: there is no variable {name!r}, see preflight_also")
         return self._templar.template(variables[name])
+
+    def _lookup(self, name: str, term: str, variables: dict[str, Any], **options: bool) -> Any:  # noqa: ANN401
+        plugin = lookup_loader.get(name, loader=self._loader, templar=self._templar)
+        return plugin.run([term], variables, **options)[0]
 
     def _delegate(self, action: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         task = self._task.copy()

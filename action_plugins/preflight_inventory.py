@@ -8,7 +8,8 @@ Documented in library/preflight_inventory.py.
 
 from __future__ import annotations
 
-from collections.abc import Container
+import contextlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,22 @@ if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
 from ansible.module_utils.mi50.preflight.inventory import HostEntry, Inventory, check_inventory
-from ansible.module_utils.mi50.preflight.known import SHARED, exported_variables, prefixes, role_variables
+from ansible.module_utils.mi50.preflight.known import (
+    SHARED,
+    exported_variables,
+    prefixes,
+    read_once,
+    role_templates,
+    role_variables,
+)
 from ansible.module_utils.mi50.preflight.model import FAIL, SKIP, Check
+from ansible.module_utils.mi50.stack.load import StackError
 
 DEFAULT_STACK = "rocm-6.4.3"
+
+# Before Ansible forks a process for each host; whoever needs the files meets the error again, with a host to its name.
+with contextlib.suppress(StackError):
+    read_once(_CHECKOUT / "roles")
 
 
 class ActionModule(ActionBase):
@@ -41,8 +54,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         roles = _CHECKOUT / "roles"
         known = {**role_variables(roles), **SHARED}
-        exported = exported_variables(roles).keys() - known.keys()
-        inventory = self._inventory(variables, exported)
+        inventory = self._inventory(variables, _names(variables, known, roles))
         stacks_dir = _CHECKOUT / str(inventory.variables.get("mi50_stacks_dir") or "stacks")
         checks = check_inventory(inventory, known, stacks_dir)
         # With one of these wrong the stack cannot be looked up, or the host layer's own arguments are wrong.
@@ -62,14 +74,10 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _inventory(self, task_vars: dict[str, Any], exported: Container[str]) -> Inventory:
+    def _inventory(self, task_vars: dict[str, Any], names: Iterable[str]) -> Inventory:
         values: dict[str, Any] = {}
         broken: dict[str, str] = {}
-        ours = prefixes(_CHECKOUT / "roles")
-        for name in sorted(task_vars):
-            # What roles work out themselves is no inventory's doing.
-            if not name.startswith(ours) or name in exported:
-                continue
+        for name in names:
             try:
                 values[name] = self._templar.template(task_vars[name])
             except AnsibleError as exc:
@@ -92,3 +100,16 @@ def _entry(name: str, hostvars: Any) -> HostEntry:  # noqa: ANN401 - Ansible's o
         port=str(hostvars.get("ansible_port", "")),
         connection=str(hostvars.get("ansible_connection", "")),
     )
+
+
+def _names(task_vars: Mapping[str, Any], known: Mapping[str, Any], roles: Path) -> list[str]:
+    """Names of the variables that are the inventory's doing.
+
+    A role's own default that follows a shared setting is right when that setting is, and to evaluate them all would
+    cost each host of a play a hundredth of a second.
+    """
+    ours = prefixes(roles)
+    names = sorted(name for name in task_vars if name.startswith(ours))
+    exported = exported_variables(roles, [name for name in names if name not in known])
+    templates = role_templates(roles)
+    return [name for name in names if name not in exported and templates.get(name) != task_vars[name]]

@@ -19,8 +19,9 @@ options:
     type: bool
     default: true
   host:
-    description: Name of the variable with the options of M(preflight_host). Without it no host is contacted.
-    type: str
+    description: Whether the host is looked at. What it is asked stands in the variables of the role C(preflight).
+    type: bool
+    default: true
   also:
     description: Name of a module to the name of the variable with its options, for O(preflight_host#module:also).
     type: dict
@@ -55,7 +56,6 @@ author:
 EXAMPLES = r"""
 - name: Check the inventory and the host
   preflight:
-    host: __preflight_question
     dir: reports/preflight
   register: preflight_seen
 """

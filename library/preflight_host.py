@@ -157,7 +157,7 @@ answers:
     rocm_info:
       description: Some of what M(rocm_info) returns.
       type: dict
-      sample: {settled: true, rocm: {version: 6.4.3-128}, driver: {mode: inbox, warnings: []}, reboot_required: false, reboot_reasons: []}
+      sample: {settled: true, rocm: {version: 6.4.3-128}, driver: {mode: inbox, warnings: []}, reboot_required: false}
     gfx906_rocblas:
       description: C(files), the number of kernel files by destination.
       type: dict

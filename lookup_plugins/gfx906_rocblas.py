@@ -11,17 +11,14 @@ short_description: Where gfx906 kernels come from, settings completed from a sta
 version_added: "0.1.0"
 author: mi50-aipc contributors (@mi50-aipc)
 description:
-  - Turns the settings of the role C(gfx906_rocblas) and a stack into options of modules.
+  - Turns the variables of the role C(gfx906_rocblas) and a stack into options of modules.
+  - Reads the variables itself. As arguments, a template each, they would cost each host of a play time.
 options:
   _terms:
     description: Names of stacks.
     required: true
     type: list
     elements: str
-  settings:
-    description: Variables of the role by their names without C(gfx906_rocblas_). Null means the stack's value.
-    type: dict
-    required: true
 seealso:
   - plugin: mi50_stack
     plugin_type: lookup
@@ -30,7 +27,7 @@ seealso:
 EXAMPLES = r"""
 - name: Show where the kernels come from
   ansible.builtin.debug:
-    msg: "{{ lookup('gfx906_rocblas', 'rocm-6.4.3', settings=__gfx906_rocblas_settings).files }}"
+    msg: "{{ lookup('gfx906_rocblas', 'rocm-6.4.3').files }}"
 """
 
 RETURN = r"""
@@ -54,15 +51,15 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
-from ansible.module_utils.mi50.rocblas.origin import plan
+from ansible.module_utils.mi50.rocblas.origin import SETTINGS, plan
 
 
 class LookupModule(LookupBase):
-    """`lookup('gfx906_rocblas', stack, settings={...})`."""
+    """`lookup('gfx906_rocblas', stack)`."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: object) -> list[dict[str, Any]]:
         """Return one plan per stack. Raises AnsibleError for a stack that cannot be used."""
-        self.set_options(var_options=variables, direct=kwargs)
         stacks = lookup_loader.get("mi50_stack", loader=self._loader, templar=self._templar)
-        settings = self.get_option("settings")
+        given = variables or {}
+        settings = {name: self._templar.template(given[f"gfx906_rocblas_{name}"]) for name in SETTINGS}
         return [plan(stack, settings) for stack in stacks.run(terms, variables)]

@@ -11,18 +11,14 @@ short_description: What the role rocm asks of a node
 version_added: "0.1.0"
 author: mi50-aipc contributors (@mi50-aipc)
 description:
-  - Turns the settings of the role C(rocm) and a stack into options of the module C(rocm_info).
+  - Turns the variables of the role C(rocm) and a stack into options of the module C(rocm_info).
+  - Reads the variables itself. As arguments, a template each, they would cost each host of a play time.
 options:
   _terms:
     description: Names of stacks.
     required: true
     type: list
     elements: str
-  settings:
-    description:
-      - Variables of the role by their names without C(rocm_), and C(source), C(keyring), C(groups), C(files).
-    type: dict
-    required: true
 seealso:
   - plugin: mi50_stack
     plugin_type: lookup
@@ -30,7 +26,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: Ask the node
-  rocm_info: "{{ lookup('rocm_query', 'rocm-6.4.3', settings=__rocm_settings) }}"
+  rocm_info: "{{ lookup('rocm_query', 'rocm-6.4.3') }}"
 """
 
 RETURN = r"""
@@ -53,15 +49,16 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
-from ansible.module_utils.mi50.rocm.query import query
+from ansible.module_utils.mi50.rocm.query import FIXED, SETTINGS, query
 
 
 class LookupModule(LookupBase):
-    """`lookup('rocm_query', stack, settings={...})`."""
+    """`lookup('rocm_query', stack)`."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: object) -> list[dict[str, Any]]:
         """Return one mapping of options per stack. Raises AnsibleError for a stack that cannot be used."""
-        self.set_options(var_options=variables, direct=kwargs)
         stacks = lookup_loader.get("mi50_stack", loader=self._loader, templar=self._templar)
-        settings = self.get_option("settings")
-        return [query(stack["rocm"], settings) for stack in stacks.run(terms, variables)]
+        given = variables or {}
+        settings = {name: self._templar.template(given[f"rocm_{name}"]) for name in SETTINGS}
+        fixed = {name: given[f"__rocm_{name}"] for name in FIXED}
+        return [query(stack["rocm"], {**settings, **fixed}) for stack in stacks.run(terms, variables)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ BASE_PREFIXES = ("mi50_url_", "mi50_registry_")
 _SET_FACT = "ansible.builtin.set_fact"
 
 
+@functools.cache
 def role_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
     """Return name -> specification of every option of every entry point of every role."""
     found: dict[str, dict[str, Any]] = {}
@@ -52,17 +55,44 @@ def role_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def exported_variables(roles_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return what roles hand to others: set by nobody, but seen by the preflight among the variables of the play."""
-    found: dict[str, dict[str, Any]] = {}
+@functools.cache
+def role_templates(roles_dir: Path) -> dict[str, str]:
+    """Return name -> text of the roles' defaults that are computed from the shared settings."""
+    found: dict[str, str] = {}
+    for path in sorted(roles_dir.glob("*/defaults/main.yml")):
+        defaults = read_yaml(path) or {}
+        found.update({name: text for name, text in defaults.items() if isinstance(text, str) and "{{" in text})
+    return found
+
+
+@functools.cache
+def computed_variables(roles_dir: Path) -> frozenset[str]:
+    """Return the names in the roles' own vars."""
+    paths = sorted(roles_dir.glob("*/vars/main.yml"))
+    return frozenset(name for path in paths for name in read_yaml(path) or {})
+
+
+def read_once(roles_dir: Path) -> None:
+    """Read the roles' files now. For a process that forks: each of its children would read them for itself.
+
+    Raises StackError for a file that cannot be read; so does every function here.
+    """
+    role_variables(roles_dir)
+    role_templates(roles_dir)
+    computed_variables(roles_dir)
+
+
+def exported_variables(roles_dir: Path, names: Iterable[str]) -> set[str]:
+    """Return those of `names` that roles work out themselves: set by nobody, but seen among the variables of a play."""
+    wanted = set(names)
+    found = wanted & computed_variables(roles_dir)
+    if found == wanted:
+        return found
+    # What a role has set in this very run, before a second preflight.
     for path in sorted(roles_dir.glob("*/tasks/*.yml")):
         for _where, mapping in walk_mappings(read_yaml(path)):
-            if isinstance(mapping.get(_SET_FACT), dict):
-                found.update({name: {} for name in mapping[_SET_FACT]})
-            if isinstance(mapping.get("register"), str):
-                found[mapping["register"]] = {}
-    for path in sorted(roles_dir.glob("*/vars/main.yml")):
-        found.update({name: {} for name in read_yaml(path) or {}})
+            facts = mapping.get(_SET_FACT)
+            found |= wanted & {*(facts if isinstance(facts, dict) else ()), mapping.get("register")}
     return found
 
 

@@ -10,10 +10,29 @@ from typing import Any
 
 # For zstd the module uses the libzstd that dpkg itself needs.
 TOOLS = ("xz-utils",)
+# Variables of the role, without its prefix; lookup_plugins/gfx906_rocblas.py reads them.
+SETTINGS = (
+    "source",
+    "src",
+    "dest",
+    "version",
+    "expected_files",
+    "keyring",
+    "url",
+    "signature_url",
+    "checksum",
+    "debian_url",
+    "cache_dir",
+    "fetch",
+    "controller_dir",
+    "keep_archive",
+    "allow_version_mismatch",
+    "verify",
+)
 
 
 def plan(stack: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the role does with `given`, its settings without their prefix; None in one means the stack's value.
+    """Return what the role does with `given`, its SETTINGS without their prefix; None in one means the stack's value.
 
     `stack` is resolved. The result has `needed` (false: AMD's own rocBLAS has the kernels), `problem` (a sentence,
     empty when the source can be used), `options` of the module gfx906_rocblas, `files` for artifact_fetch on the node

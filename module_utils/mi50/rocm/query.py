@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+SETTINGS = (
+    "packages",
+    "package_set",
+    "kernel_driver",
+    "users",
+    "apt_key_fingerprint",
+    "apt_cache_valid_time",
+    "cache_dir",
+    "sysfs_root",
+    "proc_root",
+    "dev_root",
+)
+# What the role does not let anybody set: the source file, its keyring, the groups, the further files.
+FIXED = ("source", "keyring", "groups", "texts")
+
 
 def query(rocm: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of `rocm_info`.
 
-    `rocm` is that part of a resolved stack, `given` the role's settings without their prefix, with `source` (path of
-    the source file), `keyring`, `groups` and `files`, which the role fixes; in the `content` of files @VERSION@,
-    @ORIGIN@ and @PRIORITY@ (of the pin) stand for the stack's values.
+    `rocm` is that part of a resolved stack, `given` the role's SETTINGS and what is FIXED, without prefix. In the
+    `content` of `texts` @VERSION@, @ORIGIN@ and @PRIORITY@ (of the pin) stand for the stack's values.
     """
     apt = rocm["apt"]
     return {
@@ -28,7 +42,7 @@ def query(rocm: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
             "path": given["source"],
             "uri": apt["userspace"]["url"],
             "components": apt["userspace"]["components"],
-            "files": [{**item, "content": _fill(item["content"], rocm)} for item in given["files"]],
+            "files": [{**item, "content": _fill(item["content"], rocm)} for item in given["texts"]],
             "keyring": given["keyring"],
             "fingerprints": [given["apt_key_fingerprint"] or rocm["key"]["fingerprint"]],
             "cache_valid_time": given["apt_cache_valid_time"],

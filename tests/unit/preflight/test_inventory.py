@@ -131,8 +131,14 @@ def test_what_roles_export_is_known(tmp_path: Path) -> None:
     (tmp_path / "rocm/tasks/main.yml").write_text(
         "- block:\n    - ansible.builtin.set_fact:\n        rocm_reboot_required: true\n- ansible.builtin.ping:\n"
     )
-    assert set(exported_variables(tmp_path)) == {"rocm_reboot_required"}
-    exported_variables(ROOT / "roles")
+    (tmp_path / "rocm/vars").mkdir()
+    (tmp_path / "rocm/vars/main.yml").write_text("rocm_question: {}\n")
+    assert exported_variables(tmp_path, ["rocm_reboot_required", "rocm_typo"]) == {"rocm_reboot_required"}
+    assert exported_variables(tmp_path, ["rocm_question"]) == {"rocm_question"}
+    assert exported_variables(ROOT / "roles", ["preflight_seen", "rocm_driver_mode", "x"]) == {
+        "preflight_seen",
+        "rocm_driver_mode",
+    }
 
 
 def test_every_shared_setting_in_use_is_known() -> None:
