@@ -108,7 +108,6 @@ notes:
     the file meanwhile.
   - Beside the kernels lie the record, C(.gfx906_rocblas.json), and the files they replaced, C(.gfx906_rocblas.backup).
   - Two runs on one library exclude each other; the second one fails at once.
-  - Needs about as much free space in the library's file system as the kernels have, 142 MB in Debian's build.
 seealso:
   - module: artifact_fetch
 attributes:
@@ -135,15 +134,6 @@ EXAMPLES = r"""
     signature: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst.sig
     keyring: /usr/share/keyrings/archlinux.gpg
     expected_files: 156
-
-- name: See whether the package is needed
-  gfx906_rocblas:
-    src: /var/cache/mi50-aipc/rocblas-6.4.3-3-x86_64.pkg.tar.zst
-    source_id: https://mirror.example/rocblas-6.4.3-3-x86_64.pkg.tar.zst
-    dest: /opt/rocm-6.4.3
-    version: 6.4.3
-    defer: true
-  register: result
 
 - name: Patch a virtual environment with Debian's build, and have every byte compared in each run
   gfx906_rocblas:
