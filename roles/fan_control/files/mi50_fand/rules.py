@@ -90,7 +90,7 @@ def _blower(blower: dict[str, Any], place: str, data: dict[str, Any], problems: 
     for key in ("device", "chip", "channel"):
         if not blower.get(key):
             problems.append(f"{place}.{key}: missing; `mi50-fand detect` lists devices, `map` finds the channel")
-    if blower["device"].startswith("devices/pci") and blower["chip"] == "amdgpu":
+    if blower["chip"] == "amdgpu":
         problems.append(
             f"{place}.chip: amdgpu; an MI50 has no fan, the driver's pwm1 leads nowhere: name the mainboard's chip"
         )
