@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import api, host, overhead
+from . import again, api, host, overhead
 from .settings import SettingsError
 from .store import utc
 
@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--gpu", help="PCI address of the GPU, none for no sensors")
             one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a value of `measure`")
             one.add_argument("--json", action="store_true", help="print the whole cell record")
+    again_ = commands.add_parser("again", help="compute a run's metrics again from its raw streams and compare")
+    again_.add_argument("file", help="the run's JSONL file")
     cost = commands.add_parser("overhead", help="measure this client on loopback")
     cost.add_argument("--write", metavar="FILE", help="write the page docs/benchmark-client.md")
     cost.add_argument("--seconds", type=float, default=4.0, help="length of one stream")
@@ -84,11 +86,23 @@ def _show(cell: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _again(path: Path) -> int:
+    try:
+        count, found = again.differences(path)
+    except (OSError, ValueError, KeyError) as error:
+        sys.stderr.write(f"mi50.bench: {path}: {error}\n")
+        return 2
+    print("\n".join([*found, f"{count} values computed again, {len(found)} differ"]))
+    return 1 if found else 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; 0 when a cell is OK, 1 when it is not, 2 for unusable parameters."""
     args = _parser().parse_args(argv)
     if args.command == "overhead":
         return overhead.main(args.write, args.seconds, args.repeats)
+    if args.command == "again":
+        return _again(Path(args.file))
     try:
         params = _params(args)
         if args.command == "probe":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import resource
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -172,7 +171,7 @@ def cell_record(session: Session, state: State, refused: Verdict | None) -> dict
         },
         "lost_requests": summary.lost(rows),
         "client_cpu_s": time.process_time() - state.cpu,
-        "client_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "client_rss_mib": host.peak_rss_mib(),
         "warnings": notes(session, state),
         "started_utc": state.started_utc,
         "finished_utc": utc(),

@@ -255,3 +255,12 @@ class KernelLog:
 def client() -> dict[str, Any]:
     """Return what measures."""
     return {"lib": "mi50.bench", "version": "1", "python": platform.python_version(), "calibration": None}
+
+
+def peak_rss_mib() -> float | None:
+    """Return this program's greatest resident size in MiB.
+
+    Not getrusage's: that begins with the size of the process that forked this one, and an exec does not reset it.
+    """
+    size = _field(_text(Path("/proc/self/status")), "VmHWM", ":")
+    return int(size.split()[0]) / 1024 if size else None

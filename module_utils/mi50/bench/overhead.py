@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import resource
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-from . import calibrate
+from . import calibrate, host
 
 RATES = (100.0, 1000.0, 5000.0)
 _PAGE = """# What the benchmark's client costs
@@ -68,7 +67,7 @@ def main(write: str | None, seconds: float, repeats: int) -> int:
         repeats=repeats,
         seconds=seconds,
         rows="\n".join(rows),
-        rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        rss=host.peak_rss_mib() or 0.0,
     )
     if write:
         Path(write).write_text(page, encoding="utf-8")

@@ -198,6 +198,7 @@ def test_dirty_baseline(serve: Serve, bench: Bench, card: Path, roots: host.Root
     cell = bench.cell()
     assert (cell["status"], server.asked) == (record.DIRTY_BASELINE, [])
     put(card, mem_info_vram_used=10_000_000)
+    bench.set(measure={"thermal": "off"})
     assert api.take_baseline(bench.params, roots, "before", 512)["status"] == record.OK
     assert bench.cell()["status"] == record.OK  # the refused cell is measured again
     put(card, mem_info_vram_used=2_000_000_000)
