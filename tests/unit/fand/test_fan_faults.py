@@ -130,6 +130,7 @@ def test_f25_inverted_pwm_is_refused(rig: Build, bench: Callable[..., object]) -
     assert code == 4
     assert result == {}
     assert "inverted" in text
+    assert plant.chip.channels[2].pwm == 0  # left turning
 
 
 def test_f25_a_falling_calibration_is_refused_by_check(document: Callable[..., dict]) -> None:

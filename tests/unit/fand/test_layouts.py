@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mi50_fand import files, metrics, rivals, status
 from mi50_fand.config import parse
+from mi50_fand.daemon import Daemon
 from mi50_fand.publish import Publisher, take_up
 
 from lab.plant.rig import IDLE, Rig
@@ -253,3 +254,32 @@ def test_lock_of_a_dead_holder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "proc" / pid).mkdir(parents=True)
     (tmp_path / "proc" / pid / "stat").write_text(f"{pid} (python3 (x)) Z 1 2 3")
     assert files.take_lock(lock, str(tmp_path / "proc")) > held
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["in the file", "not in the file any more"])
+def test_a_cap_that_an_earlier_process_left_is_given_back(rig: Build, named: bool) -> None:
+    plant = rig(settle=False)
+    pci = plant.card.pci if named else "0000:42:00.0"
+    folder = Path(plant.config.runtime, "caps")
+    folder.mkdir(parents=True)
+    (folder / pci).write_text("60000000 190000000\n")
+    plant.die.cap = 60
+    take_up(plant.engine, plant.config.runtime)
+    plant.run(2, IDLE)
+    assert not (folder / pci).exists()
+    assert plant.die.cap == (190 if named else 60)
+
+
+def test_an_exporter_that_fails_stops_nothing(rig: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = rig()
+    daemon = Daemon("unused", "/sys", "/proc")
+    daemon.journal.emit = plant.lines.append
+    writer = publisher(plant)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("in the exporter")
+
+    monkeypatch.setattr(status, "collect", broken)
+    assert daemon._publish(writer, True, "ok") == "ok"
+    assert plant.said("STATE_FAILED")
+    assert files.read_heartbeat(f"{plant.config.runtime}/heartbeat")

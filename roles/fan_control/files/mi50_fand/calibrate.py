@@ -44,6 +44,8 @@ def sweep(bench: Bench, blower: BlowerConfig, seconds: float) -> dict[str, Any]:
     full = speed(bench, blower, 100, seconds)
     half = speed(bench, blower, 55, seconds)
     if half > full * INVERTED:
+        bench.set(blower, 0)  # which is this blower's full speed; 255 would leave it standing
+        bench.owned.pop(blower.key)
         raise Refused(
             f"{blower.name}: {half:.0f} RPM at 55 %, {full:.0f} at 100 %: the PWM is inverted, and full speed would "
             "stop the blower. Change the polarity in the firmware setup or the driver before anything else"

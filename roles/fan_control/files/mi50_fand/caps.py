@@ -24,10 +24,28 @@ class Caps:
         self.held: dict[str, int] = {}  # value to give back
         self.errors: dict[str, str] = {}
 
-    def ask(self, pci: str, ladder: Ladder, engaged: bool) -> str:
-        """Start this cycle's job for a card, if there is one; returns its key or an empty text."""
+    def take_up(self) -> None:
+        """Find the caps that an earlier process lowered; the markers tell what to give back."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return
+        for pci in names:
+            try:
+                with open(f"{self.folder}/{pci}", encoding="ascii") as stream:
+                    _, found = stream.read().split()
+                if int(found) > 0:
+                    self.held[pci] = int(found)
+            except (OSError, ValueError):
+                continue
+
+    def ask(self, pci: str, ladder: Ladder | None, engaged: bool) -> str:
+        """Start this cycle's job for a card, if there is one; returns its key or an empty text.
+
+        A card without a ladder is one that the configuration does not name any more: its cap is given back.
+        """
         key = f"cap {pci}"
-        if engaged:
+        if engaged and ladder is not None:
             target = int(ladder.card.config.cap_watts * 1e6)
             self.desk.ask(key, lambda: cap.lower(self.io, pci, target))
         elif pci in self.held:
@@ -37,23 +55,23 @@ class Caps:
             return ""
         return key
 
-    def take(self, pci: str, ladder: Ladder, engaged: bool, now: float) -> None:
+    def take(self, pci: str, ladder: Ladder | None, engaged: bool, now: float) -> None:
         """Take the answer to `ask`."""
         key = f"cap {pci}"
         result = self.desk.answer(key, now)
         if result is None:
             # Nothing came back: the cap is not known to be in force.
-            if engaged and self.desk.busy_for(key, now) > self.desk.interval:
+            if engaged and ladder is not None and self.desk.busy_for(key, now) > self.desk.interval:
                 ladder.cap_error = "the card does not answer"
             return
         assert isinstance(result, cap.CapResult)  # noqa: S101 - told to mypy
-        if engaged:
+        if engaged and ladder is not None:
             ladder.cap_error = result.error
             ladder.cap_floor = result.target / 1e6
             if pci not in self.held and result.found and not result.error:
                 self.held[pci] = result.found
                 self._mark(pci, result.target, result.found)
-        elif not result.error or ladder.card.state == "absent":
+        elif not result.error or ladder is None or ladder.card.state == "absent":
             self.held.pop(pci, None)
             self._unmark(pci)
         else:

@@ -45,6 +45,7 @@ class Card:
         self._crit: dict[str, Raw] | None = None
         self._remarks: list[str] = []
         self._held: dict[str, float] = {}
+        self._unseen = 0
         self._ff = 0.0
         self._last = 0.0
 
@@ -89,6 +90,7 @@ class Card:
             sensor.judge(now, raw, self.smooth, awake)
             if sensor.fault and (sensor.mandatory or sensor.fault != "SENSOR_INVALID"):
                 self.faults[sensor.fault] = sensor.text
+        self._unseen = 0 if awake else self._unseen + 1
         if not awake:
             self._gone()
         self._decide()
@@ -99,12 +101,13 @@ class Card:
         self.power = self.smooth = 0.0
         self._held.clear()
         self._ff = 0.0
-        self.demand, self.may_lower = 0.0, True
+        self.demand, self.may_lower = (FULL if self.thermal_full else 0.0), True
 
     def _gone(self) -> None:
         where = {"absent": "is not on the bus", "no_driver": "has no amdgpu hwmon", "hung": "does not answer"}
         code = "SENSOR_HUNG" if self.state == "hung" else "GPU_MISSING"
-        self.faults = {code: f"card {where.get(self.state, self.state)}"}
+        # One late answer is a busy machine; nothing falls in that cycle, and nobody is told.
+        self.faults = {code: f"card {where.get(self.state, self.state)}"} if self._unseen > 1 else {}
 
     def _limits(self, snapshot: Snapshot) -> None:
         if snapshot.crit is not self._crit:
@@ -154,7 +157,7 @@ class Card:
         self.may_lower = valid and not hot and self.state == "ok"
         if self.state == "absent" and self.acknowledged:
             # Other cards on the same blower decide; an emergency of this one is over with it.
-            self.demand, self.may_lower = 0.0, True
+            self.demand, self.may_lower = (FULL if self.thermal_full else 0.0), True
             return
         self.demand = FULL if hot or self.thermal_full else demand
 

@@ -91,11 +91,11 @@ class Daemon:
             self.journal.say(WARNING, "STATE_FAILED", "channels", str(error.strerror))
 
     def _loop(self, engine: Engine, publisher: Publisher) -> None:
-        ready = False
+        ready, word = False, "ok"
         due = self.clock.monotonic()
         while True:
             healthy = engine.cycle()
-            word = publisher.publish(healthy)
+            word = self._publish(publisher, healthy, word)
             if not ready:
                 ready = True
                 self.notifier.send("READY=1", f"STATUS={word}")
@@ -108,6 +108,14 @@ class Daemon:
             due = max(due + engine.config.interval, self.clock.monotonic())
             if self._rest(engine, due):
                 return
+
+    def _publish(self, publisher: Publisher, healthy: bool, before: str) -> str:
+        """Tell others; whatever goes wrong there is no business of the blowers."""
+        try:
+            return publisher.publish(healthy)
+        except Exception as error:
+            self.journal.event(self.clock.monotonic(), "STATE_FAILED", "publish", f"{type(error).__name__}: {error}")
+            return before
 
     def _rest(self, engine: Engine, due: float) -> bool:
         """Sleep until the next cycle; whether the daemon shall leave."""
@@ -157,9 +165,9 @@ class Daemon:
         """Full speed, read back; whether that is proven for every owned channel."""
         self.notifier.send("STOPPING=1", "STATUS=leaving at full speed")
         left: list[str] = []
-        for _try in range(LEAVE_TRIES):
+        for number in range(LEAVE_TRIES):
             try:
-                left = engine.leave()
+                left = engine.leave(mode=number > 0)
             except Exception as error:
                 left = [f"{type(error).__name__}: {error}"]
             if not left:

@@ -99,13 +99,16 @@ class Engine:
         kept = {blower.key for blower in config.blowers if blower.controlled}
         return self.leave([key for key in self.blowers if key not in kept])
 
-    def leave(self, keys: list[str] | None = None) -> list[str]:
-        """Full speed on owned channels (all of them), read back; names of those for which that is not proven."""
+    def leave(self, keys: list[str] | None = None, mode: bool = False) -> list[str]:
+        """Full speed on owned channels (all of them), read back; names of those for which that is not proven.
+
+        `mode`: by the driver's own full-speed mode, where the duty alone did not do.
+        """
         wanted: dict[str, dict[str, Order]] = {}
         for key in self.blowers if keys is None else keys:
             blower = self.blowers[key]
             if blower.config.controlled:
-                wanted.setdefault(blower.config.device, {})[key] = Order(FULL_PWM)
+                wanted.setdefault(blower.config.device, {})[key] = Order(FULL_PWM, full=mode)
         left = []
         # A worker of its own, with channels of its own: the usual one may hang.
         for device, work in wanted.items():
@@ -235,8 +238,12 @@ class Engine:
             cooling = [blower.cooling(now) for blower in self._of(ladder.card)]
             ladder.step(now, cooling)
             keys.append(self.caps.ask(pci, ladder, ladder.rung >= CAP and self.config.ladder["power_cap"]))
+        orphans = [pci for pci in self.caps.held if pci not in self.ladders]
+        keys += [self.caps.ask(pci, None, engaged=False) for pci in orphans]
         self.desk.wait([key for key in keys if key], WRITE_SHARE * self.config.interval / 2)
-        for (pci, ladder), key in zip(self.ladders.items(), keys, strict=True):
+        for pci in orphans:
+            self.caps.take(pci, None, False, self.clock.monotonic())
+        for (pci, ladder), key in zip(self.ladders.items(), keys, strict=False):
             if key:
                 self.caps.take(pci, ladder, ladder.rung >= CAP, self.clock.monotonic())
             name = ladder.card.config.name

@@ -65,7 +65,7 @@ class GpuReader:
         device = f"bus/pci/devices/{self.pci}"
         # A read of temp1 wakes a suspended card on older kernels; this one never does.
         runtime = attempt(self.io, f"{device}/power/runtime_status")
-        if runtime == "suspended":
+        if runtime in {"suspended", "suspending"}:
             snapshot = Snapshot("asleep")
             snapshot.runtime = runtime
             return snapshot

@@ -121,12 +121,14 @@ class Ladder:
             return False
         return self.card.power is None or self.card.power > self.settings["stall_watts"]
 
-    def _rising(self, seconds: float) -> bool:
-        """Whether any temperature is higher than it was so long ago."""
+    def _rising(self, seconds: float, above: float) -> bool:
+        """Whether a temperature at its limit + `above` K or more is higher than it was so long ago."""
         now, latest = self._past[-1]
+        limits = self.card.limits
+        hot = {name: temp for name, temp in latest.items() if temp >= limits[name] + above}
         for when, temps in self._past:
             if when >= now - seconds - 0.5 and when < now:
-                return any(name in temps and temp > temps[name] for name, temp in latest.items())
+                return any(name in temps and temp > temps[name] for name, temp in hot.items())
         return False
 
     def _wants_cap(self, now: float, cooling: list[str]) -> str:
@@ -139,7 +141,7 @@ class Ladder:
         return ""
 
     def _wants_stop(self, now: float, cooling: list[str], cap_reason: str) -> str:
-        if self._at_limit is not None and now - self._at_limit >= STOP_SECONDS and self._rising(HISTORY_SECONDS):
+        if self._at_limit is not None and now - self._at_limit >= STOP_SECONDS and self._rising(HISTORY_SECONDS, 0):
             return f"at the limit and rising: {self._temps()}"
         if self.rung >= CAP and self._lost_since is not None:
             since = max(self._lost_since, self.cap_since or now)
@@ -159,7 +161,7 @@ class Ladder:
     cap_floor = 0.0  # W; the cap that the card took, where its minimum is above the configured one
 
     def _wants_off(self, cooling: list[str], temps: dict[str, float]) -> str:
-        if self._over < SAMPLES or not self._rising(SAMPLES):
+        if self._over < SAMPLES or not self._rising(SAMPLES, EMERGENCY_ABOVE - OFF_BELOW):
             return ""
         limits = self.card.limits
         over = [name for name, temp in temps.items() if temp >= limits[name] + EMERGENCY_ABOVE - OFF_BELOW]

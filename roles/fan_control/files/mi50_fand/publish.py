@@ -109,7 +109,7 @@ class Publisher:
             }
             for pci, ladder in engine.ladders.items()
         }
-        latched = {"version": 1, "cards": cards, "caps": dict(engine.caps.held)}
+        latched = {"version": 1, "cards": cards}
         if latched != self._saved:
             self._saved = latched
             self._write("state.json", json.dumps(latched))
@@ -128,9 +128,7 @@ def take_up(engine: Engine, runtime: str) -> None:
         engine.cards[pci].acknowledged = known.get("acknowledged") is True
         if rung in RUNGS and rung != "none":
             engine.ladders[pci].engage(RUNGS.index(rung), str(known.get("cause", "")), now)
-    for pci, value in _mapping(latched.get("caps")).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            engine.caps.held[pci] = value
+    engine.caps.take_up()
 
 
 def _mapping(value: object) -> dict[str, Any]:
