@@ -1,4 +1,4 @@
-"""The three programs under comparison, each under its own unit, each governing two blowers for two cards on one chip."""
+"""The programs under comparison, each under its own unit, governing two blowers for two cards on one chip."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ class Fancontrol:
         lines = [
             f"INTERVAL={self.interval}",
             "DEVPATH="
-            + " ".join([*(f"{h}=devices/pci0000:00/{pci}" for h, pci in devices.items()), f"{chip.hwmon}={chip.device}"]),
+            + " ".join(
+                [*(f"{h}=devices/pci0000:00/{pci}" for h, pci in devices.items()), f"{chip.hwmon}={chip.device}"]
+            ),
             "DEVNAME=" + " ".join([*(f"{h}=amdgpu" for h in hwmons), f"{chip.hwmon}={chip.kind.name}"]),
             "FCTEMPS=" + " ".join(f"{out}={h}/temp2_input" for out, h in zip(outputs, hwmons)),
             "FCFANS=" + " ".join(f"{out}={chip.hwmon}/fan{n}_input" for n, out in enumerate(outputs, 1)),

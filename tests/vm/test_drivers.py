@@ -178,6 +178,7 @@ def test_f13_a_card_leaves_the_bus_and_returns_as_an_mi50(bench: Bench) -> None:
 def test_f11_a_read_that_hangs_is_in_d_state_and_no_signal_ends_it(bench: Bench) -> None:
     card = bench.cards[0]
     card.hang()
-    shell = f"cat {card.device}/hwmon/hwmon*/temp2_input >/dev/null 2>&1 & p=$!; sleep 1; kill -9 $p; sleep 1; cat /proc/$p/stat"
+    reader = f"cat {card.device}/hwmon/hwmon*/temp2_input >/dev/null 2>&1 & p=$!"
+    shell = f"{reader}; sleep 1; kill -9 $p; sleep 1; cat /proc/$p/stat"
     assert ") D " in bench.machine.run("sh", "-c", shell, timeout=10, check=False)
     card.release()

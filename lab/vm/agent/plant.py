@@ -5,6 +5,7 @@ Everything goes through the stand-in's debugfs files, behind the drivers' backs.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -14,6 +15,9 @@ from lab.vm.agent.chips import KINDS, Kind, rpm_at
 
 DEBUG = Path("/sys/kernel/debug/standin_smbus")
 PERIOD = 0.1
+# Seconds in which a blower makes 63 % of a change of speed, and what counts as there.
+INERTIA = 1.0
+SETTLED_RPM = 20
 
 
 class Chip:
@@ -25,10 +29,10 @@ class Chip:
         self.bus = bus
         self.folder = DEBUG / f"{bus}-{kind.address:02x}"
         self.stalled: set[int] = set()  # channels (from 1) whose blower stands still
-        self.still: set[int] = set()
         self.fight = 0.0  # seconds between two times that firmware takes the channels back; 0: never
         self.next_fight = 0.0
-        self.last: dict[int, int] = {}
+        self.rpm: dict[int, float] = {}
+        self.played = 0.0
         self.seen = b""
         self.duties: dict[int, int] = {}
         image = bytearray(2048)
@@ -64,21 +68,28 @@ class Chip:
             self.poke(self.kind.take_back(registers))
             registers = self.registers()
         # Most rounds change nothing, and a round costs the emulated processor milliseconds.
-        if registers == self.seen and self.stalled == self.still:
-            return self.duties
-        duties = {}
-        for channel in range(self.kind.channels):
-            duty = self.kind.effective(registers, channel)
-            duties[channel + 1] = duty
-            known = self.last.get(channel)
-            wanted = -1 if channel + 1 in self.stalled else duty
-            if self.kind.shows_output and self.kind.automatic(registers, channel):
-                self.poke({self.kind.duty_register(channel): duty})
-            if known != wanted:
-                self.last[channel] = wanted
-                self.poke(self.kind.tacho(channel, 0 if wanted < 0 else rpm_at(duty)))
-        self.seen, self.still, self.duties = registers, set(self.stalled), duties
-        return duties
+        if registers != self.seen:
+            self.seen = registers
+            self.duties = {n + 1: self.kind.effective(registers, n) for n in range(self.kind.channels)}
+            if self.kind.shows_output:
+                show = [n for n in range(self.kind.channels) if self.kind.automatic(registers, n)]
+                self.poke({self.kind.duty_register(n): self.duties[n + 1] for n in show})
+        self.turn(now - self.played if self.played else 0.0)
+        self.played = now
+        return self.duties
+
+    def turn(self, seconds: float) -> None:
+        """Let the blowers follow their duties, and the tachos the blowers."""
+        for channel, duty in self.duties.items():
+            wanted = 0 if channel in self.stalled else rpm_at(duty)
+            known = self.rpm.get(channel)
+            if known == wanted:
+                continue
+            if not wanted:  # blocked, or without power: it does not coast
+                known = wanted
+            rpm = wanted + ((wanted if known is None else known) - wanted) * math.exp(-seconds / INERTIA)
+            self.rpm[channel] = wanted if abs(rpm - wanted) < SETTLED_RPM else rpm
+            self.poke(self.kind.tacho(channel - 1, int(self.rpm[channel])))
 
 
 class Plant(threading.Thread):
