@@ -6,6 +6,8 @@ but its status in words.
 
 from __future__ import annotations
 
+import hashlib
+import html
 import io
 import re
 from collections.abc import Sequence
@@ -254,7 +256,7 @@ def _panel(axes: Axes, traces: Sequence[Trace], label: str, lines: tuple[tuple[s
 def _svg(figure: Figure, title: str) -> str:
     """Write the figure as an SVG element for an HTML page."""
     buffer = io.StringIO()
-    mark = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    mark = "p" + hashlib.sha256(title.encode()).hexdigest()[:8]
     with mpl.rc_context({"svg.hashsalt": mark}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
     text = buffer.getvalue()
@@ -266,8 +268,7 @@ def _svg(figure: Figure, title: str) -> str:
     text = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match.group()), text)
     # Every plot of a page brings glyphs of the same names: make them this plot's own.
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}-", text)
-    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
-    text = re.sub(r"<svg ", f'<svg role="img" aria-label="{escaped.replace(chr(34), "&quot;")}" ', text, count=1)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
-    )
+    # The page decides how large it is; the viewBox keeps the proportions.
+    for size in ("width", "height"):
+        text = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", text, count=1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)

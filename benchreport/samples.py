@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -79,7 +80,7 @@ def _read(path: Path, trace: Trace) -> None:
 
 def _thinned(trace: Trace, parts: int) -> Trace:
     """Every n-th sample, so that the whole run has about MOST_POINTS; the last one stays."""
-    step = max(1, len(trace.minutes) * parts // MOST_POINTS)
+    step = max(1, math.ceil(len(trace.minutes) * parts / MOST_POINTS))
     if step > 1:
         keep = sorted({*range(0, len(trace.minutes), step), len(trace.minutes) - 1})
         trace.minutes = [trace.minutes[index] for index in keep]

@@ -79,7 +79,7 @@ class MadeUp:
             speed = 1.0 if key.startswith("gemma") else 2.6
             cells = [(t, "fixed", 0) for t in tasks if self.tasks is None or t in self.tasks]
             cells += [(t, "natural", 0) for t in tasks if self.tasks is None or t in self.tasks]
-            cells += [("depth", "fixed", depth) for depth in self.depths]
+            cells += [("depth", "fixed", depth) for depth in self.depths if key.startswith("qwen")]
             for task, mode, depth in cells:
                 slower = 1 / (1 + depth * 98304 / active / 4)
                 lines += self._cell(key, name, task, mode, depth, speed, slower, minute)
@@ -178,7 +178,7 @@ class MadeUp:
     def _samples(self, path: Path, hot: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with gzip.open(path, "wt", encoding="utf-8") as stream:
-            for second in range(0, 300, 3):
+            for second in range(0, 300, 4):
                 warm = 1 - 2.7 ** (-second / 60)
                 sample = {
                     "t": float(second),
@@ -208,14 +208,14 @@ def stored(name: str, values: list[float | None]) -> Record:
 
 
 FLEET = (
-    MadeUp(node="node1", engine="llama.cpp", depths=(512, 4096, 16384, 32768, 65536, 122880)),
+    MadeUp(node="node1", engine="llama.cpp", depths=(512, 32768, 122880)),
     MadeUp(
         node="node1",
         engine="vllm",
         prefill=510,
         decode=29,
         seed=2,
-        depths=(512, 4096, 16384, 32768, 65536, 122880),
+        depths=(512, 32768, 122880),
         statuses={
             "gemma3-27b.geometry.fixed": ("OOM", "HIP out of memory: tried to allocate 2.1 GiB"),
             "gemma3-27b.geometry.natural": ("OOM", "HIP out of memory: tried to allocate 2.1 GiB"),
