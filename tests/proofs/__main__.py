@@ -24,7 +24,7 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     stuff = material.made_up() if given.synthetic else material.real()
     if given.verb == "mutate":
         return mutate.prove(stuff, range(given.first, given.first + given.count), folder)
-    return kill.prove(stuff, given.count, given.seed, folder)
+    return kill.prove(stuff, given.count, given.first, folder)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     mutate.add_argument("--first", type=int, default=0, help="number of the first case; it is its seed")
     kill = verbs.add_parser("kill", help="SIGKILL at random moments: never a mixed set, always a way on and back")
     kill.add_argument("--count", type=int, default=200)
-    kill.add_argument("--seed", type=int, default=1)
+    kill.add_argument("--first", type=int, default=0, help="number of the first trial; it is its seed")
     for verb in (mutate, kill):
         verb.add_argument("--synthetic", action="store_true", help="a few kilobytes instead of Debian's real kernels")
     verbs.add_parser("cycle", help="install, look again, roll back, install again, on the whole packages")

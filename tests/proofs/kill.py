@@ -154,8 +154,8 @@ def trial(stage: Stage, story: Story, rng: random.Random, seconds: float) -> tup
     return kills, place, wrong
 
 
-def prove(material: Material, count: int, seed: int, folder: Path) -> dict[str, object]:
-    """Kill `count` times; return counts, with the number of trials that went wrong as `failed`."""
+def prove(material: Material, count: int, first: int, folder: Path) -> dict[str, object]:
+    """Kill `count` times or a little more, in trials numbered from `first`; `failed` of the result went wrong."""
     sources = {}
     for name, kernels in (("one", material.kernels), ("other", other_build(material.kernels))):
         sources[name] = folder / f"{name}.pkg.tar.zst"
@@ -165,7 +165,6 @@ def prove(material: Material, count: int, seed: int, folder: Path) -> dict[str, 
     for name, files in (("empty", {}), ("occupied", own)):
         (folder / name).mkdir()
         stages.append(Stage(material, folder / name, files, sources))
-    rng = random.Random(seed)  # noqa: S311 - reproducible, as far as a kill can be
     started = time.monotonic()
     run(stages[0].install["one"])
     seconds = time.monotonic() - started
@@ -173,17 +172,19 @@ def prove(material: Material, count: int, seed: int, folder: Path) -> dict[str, 
     kills = trials = failed = 0
     places: collections.Counter[str] = collections.Counter()
     while kills < count:
-        stage = stages[trials % 2]
-        story = stage.stories()[trials // 2 % 3]
+        number = first + trials
+        stage = stages[number % 2]
+        story = stage.stories()[number // 2 % 3]
+        rng = random.Random(number)  # noqa: S311 - reproducible, as far as a kill can be
         more, place, problems = trial(stage, story, rng, seconds)
         kills, trials = kills + more, trials + 1
         places[f"{story.name}: {place}"] += 1
         failed += bool(problems)
         if problems:
-            print(f"FAILED trial {trials}, {story.name}, killed while {place}: {'; '.join(problems)}", flush=True)
+            print(f"FAILED trial {number}, {story.name}, killed while {place}: {'; '.join(problems)}", flush=True)
     return {
         "material": material.name,
-        "seed": seed,
+        "first": first,
         "kills": kills,
         "trials": trials,
         "failed": failed,

@@ -12,6 +12,8 @@ from tests.proofs.payload import ROOT
 
 DATA, PAGE = ROOT / "docs/rocblas.json", ROOT / "docs/rocblas.md"
 SLOWER_THAN_TAR, UNCHANGED_S, MEMORY_MIB = 1.3, 0.3, 64
+# What may be done in parts, and which number of a part says where the next one begins.
+PARTS = {"mutate": "archives", "kill": "trials"}
 Result = dict[str, Any]
 
 HEAD = """# gfx906_rocblas: measured and proven
@@ -27,8 +29,8 @@ as Arch's package by the real makepkg.
 | `python -m tests.proofs --record kill` | 200 kills (10 minutes) |
 | `python -m tests.proofs --record cycle` | install, look again, roll back, install again (3 minutes) |
 
-With `--first` and `--count`, `mutate` does a part; parts that follow each other add up. `script/test unit` runs mutate
-and kill with smaller numbers, on a few kilobytes of made-up kernels.
+With `--first` and `--count`, mutate and kill do a part; parts that follow each other add up. `script/test unit` runs
+both with smaller numbers, on a few kilobytes of made-up kernels.
 
 Two choices that differ from what one would try first:
 
@@ -48,19 +50,27 @@ def load() -> Result:
 
 
 def record(verb: str, result: Result) -> None:
-    """Keep a result and write the page anew; parts of `mutate` that follow each other add up."""
+    """Keep a result and write the page anew; a part of `mutate` or `kill` that follows the one before adds to it."""
     everything = load()
     old = everything.get(verb)
-    if verb == "mutate" and old and result["first"] == old["first"] + old["archives"]:
-        result = {**result, "first": old["first"]}
-        for key in ("archives", "refused", "harmless", "FAILED"):
-            result[key] += old[key]
-        kinds = {**old["by kind"], **result["by kind"]}
-        result["by kind"] = {key: old["by kind"].get(key, 0) + result["by kind"].get(key, 0) for key in sorted(kinds)}
+    if verb in PARTS and old and result["first"] == old["first"] + old[PARTS[verb]]:
+        result = {**_sum(old, result), "first": old["first"], "material": result["material"]}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     everything[verb] = {**result, "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine}
     DATA.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
     PAGE.write_text(page(everything))
+
+
+def _sum(one: Result, other: Result) -> Result:
+    """Add numbers, and numbers in mappings."""
+    total: Result = {}
+    for key in sorted({**one, **other}):
+        ours, theirs = one.get(key), other.get(key)
+        if isinstance(ours, dict) or isinstance(theirs, dict):
+            total[key] = _sum(ours or {}, theirs or {})
+        elif isinstance(ours, int) or isinstance(theirs, int):
+            total[key] = (ours or 0) + (theirs or 0)
+    return total
 
 
 def page(everything: Result) -> str:
@@ -167,8 +177,8 @@ def _kill(found: Result) -> str:
     lines = [
         "## Kills",
         "",
-        f"{found['kills']} times SIGKILL on {found['material']} in {found['trials']} trials (seed {found['seed']},",
-        f"{found['date']}): **{found['failed']} failed.** After each kill the library held one whole set or no lazy",
+        f"{found['kills']} times SIGKILL on {found['material']} in {found['trials']} trials ({found['date']}):",
+        f"**{found['failed']} failed.** After each kill the library held one whole set or no lazy",
         "index, so nothing that rocBLAS would load; after the run that followed it held the whole new set, or with",
         "`absent` what was there before, byte for byte.",
         "",

@@ -28,8 +28,8 @@ def test_spoiled_packages(repo_root: Path) -> None:
 
 
 def test_kills(tmp_path: Path) -> None:
-    found = kill.prove(material.made_up(), 10, random.randrange(1000), tmp_path)  # noqa: S311 - other moments each run
-    assert found["kills"] >= 10
+    found = kill.prove(material.made_up(), 8, random.randrange(1000), tmp_path)  # noqa: S311 - other moments each run
+    assert found["kills"] >= 8
     assert not found["failed"], found
 
 
