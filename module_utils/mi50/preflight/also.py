@@ -9,25 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..fan import question as fan
+from ..power import question as power
 from ..rocblas import question as rocblas
 from ..rocm import question as rocm
 from ..rocm.info import Runner
 
 # In the order of the roles.
-SPECS: dict[str, dict[str, dict[str, Any]]] = {"rocm_info": rocm.SPEC, "gfx906_rocblas": rocblas.SPEC}
+SPECS: dict[str, dict[str, dict[str, Any]]] = {
+    "rocm_info": rocm.SPEC,
+    "gfx906_rocblas": rocblas.SPEC,
+    "fan_info": fan.SPEC,
+    "gpu_power_info": power.SPEC,
+}
 
 
-def ask(questions: Mapping[str, Mapping[str, Any]], run: Runner) -> dict[str, dict[str, Any]]:
+def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[str, dict[str, Any]]:
     """Return the answers that leave nothing to do, up to the first that is none.
 
     A role that acts may undo what the roles after it rely on, so those have to look for themselves. `questions` are
-    options by name of the module, valid by SPECS; an empty one is a role with nothing to ask, hence with other work.
+    options by name of the module, valid by SPECS; empty ones are a role that has other work, None one that has none.
     """
     answers: dict[str, dict[str, Any]] = {}
     for name in SPECS:
-        if name not in questions:
+        asked = questions.get(name)
+        if asked is None:
             continue
-        answer = _ANSWERS[name](questions[name], run) if questions[name] else None
+        answer = _ANSWERS[name](asked, run) if asked else None
         if answer is None:
             break
         answers[name] = answer
@@ -52,4 +60,20 @@ def _rocblas(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
     return rocblas.answer(options)
 
 
-_ANSWERS = {"rocm_info": _rocm, "gfx906_rocblas": _rocblas}
+def _fan(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    try:
+        seen = fan.answer(options, run)
+    except fan.Unanswered:
+        return None
+    chips = [{"name": chip["name"]} for chip in seen["chips"]]
+    return {"settled": True, "chips": chips} if seen["settled"] else None
+
+
+def _power(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    try:
+        return {"settled": True} if power.answer(options, run)["settled"] else None
+    except power.Unanswered:
+        return None
+
+
+_ANSWERS = {"rocm_info": _rocm, "gfx906_rocblas": _rocblas, "fan_info": _fan, "gpu_power_info": _power}
