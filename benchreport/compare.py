@@ -16,7 +16,7 @@ from .tables import Column, Table, Value, digits
 FASTER, SLOWER, INCONCLUSIVE, INVALID = "faster", "slower", "inconclusive", "invalid"
 # Parts of the key, in its order; `across` leaves some out to compare, say, two commits of one engine.
 PARTS = ("node", "gpu", "engine", "commit", "weights", "task", "mode", "language", "context", "concurrency", "formula")
-_DROPPABLE = ("node", "gpu", "engine", "commit", "weights")
+DROPPABLE = ("node", "gpu", "engine", "commit", "weights")
 Key = tuple[str, ...]
 
 
@@ -49,8 +49,8 @@ class Comparison:
 def compare(before: Sequence[Row], after: Sequence[Row], across: Sequence[str] = ()) -> Comparison:
     """Compare run A (before) with run B (after). Raises ReportError for a part of the key that cannot be left out."""
     for part in across:
-        if part not in _DROPPABLE:
-            raise ReportError(f"across: {part!r} is none of {', '.join(_DROPPABLE)}")
+        if part not in DROPPABLE:
+            raise ReportError(f"across: {part!r} is none of {', '.join(DROPPABLE)}")
     ours, theirs = _figures(before, across), _figures(after, across)
     pairs = [_pair(key, ours[key], theirs[key]) for key in ours if key in theirs]
     only_before, only_after = [k for k in ours if k not in theirs], [k for k in theirs if k not in ours]
@@ -142,7 +142,7 @@ def _environment(before: Sequence[Row], after: Sequence[Row], across: Sequence[s
 
 def _hint(before: Sequence[Row], after: Sequence[Row], across: Sequence[str]) -> str:
     """Which part of the key keeps everything apart, if it is one alone."""
-    for part in _DROPPABLE:
+    for part in DROPPABLE:
         if part not in across and set(_figures(before, [*across, part])) & set(_figures(after, [*across, part])):
             return f"nothing matches, because {part} differs everywhere; compare across={part}"
     return "nothing matches: no task was measured on the same node, card and engine with the same weights and formulas"
