@@ -115,7 +115,7 @@ class FancontrolLike(Simple):
 
 
 class ThinkfanLike(Simple):
-    """Levels 80/130/190/255 at 55/65/75 °C with 5 K of overlap, every 5 s, 2 s while it rises fast."""
+    """Levels 80/130/190/255 at 55/65/75 °C with 5 K of overlap, every 5 s (its default cycle)."""
 
     name = "thinkfan-like"
     interval = 5
