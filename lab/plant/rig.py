@@ -10,7 +10,7 @@ from mi50_fand.blower import Blower
 from mi50_fand.commands import Commands
 from mi50_fand.config import Config, parse
 from mi50_fand.desk import Desk
-from mi50_fand.engine import Engine
+from mi50_fand.engine import AGAIN_SECONDS, Engine
 from mi50_fand.journal import Journal
 
 from lab.plant.model import STEP, Die, Fan
@@ -68,6 +68,7 @@ class Rig:
         self.chip = chip(self.io, owned | others, device, name)
         self.lines: list[str] = []
         self.commands = Recorder(self)
+        self.firmware: Callable[[], None] = lambda: None  # what the board does, ten times a second
         self.trace: list[dict[str, Any]] = []
         self.boot()
 
@@ -121,6 +122,7 @@ class Rig:
 
     def step(self) -> None:
         """Let a tenth of a second pass in the plant alone."""
+        self.firmware()
         self.chip.step(STEP)
         for die in self.dies.values():
             die.step(STEP)
@@ -128,7 +130,13 @@ class Rig:
     def cycle(self) -> bool:
         """One cycle of the daemon, then one second of the plant."""
         healthy = self.engine.cycle()
-        self.idle(self.config.interval)
+        if not self.engine.restless():
+            self.idle(self.config.interval)
+            return healthy
+        # As the daemon's loop does: asserted between two cycles.
+        for _ in range(round(self.config.interval / AGAIN_SECONDS)):
+            self.idle(AGAIN_SECONDS)
+            self.engine.again()
         return healthy
 
     def run(self, seconds: float, load: float | Callable[[float], float] | None = None) -> list[dict[str, Any]]:

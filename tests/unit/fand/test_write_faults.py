@@ -137,6 +137,30 @@ def test_f19_mode_lost_behind_a_cache_that_swallows_the_cure(rig: Build, documen
     assert plant.run(1)[-1]["healthy"]
 
 
+def test_f19_nothing_but_the_tacho_shows_the_fight(rig: Build) -> None:
+    """w83795, measured: mode 0 refused, no table, mode and duty read back as written whatever the firmware does."""
+    plant = rig()
+    plant.chip.modes = {1}
+    channel = plant.chip.channels[2]
+    channel.points = [64, 64]
+    plant.run(20, 225)
+    plant.run(20, 225)
+    steps, duties = [0], []
+
+    def board() -> None:
+        steps[0] += 1
+        if steps[0] % 10 == 3:
+            channel.mode = 3  # automatic, behind a driver that shows 1 for ever
+        duties.append(channel.effective())
+
+    plant.firmware = board
+    plant.run(40, 225)
+    assert sum(duties) / len(duties) >= 180
+    assert sum(duties[200:]) / len(duties[200:]) >= 200
+    assert "ENABLE_FOUGHT" not in plant.alarms()
+    assert plant.said("FAN_WEAK")
+
+
 def test_f19_a_cache_not_known_by_name_is_found_by_the_tacho(rig: Build) -> None:
     plant = rig()
     plant.chip.cached, plant.chip.modes = True, {1, 2}

@@ -13,6 +13,7 @@ FIGHT_WINDOW = 15.0
 FULL_SECONDS = 60.0
 FULL_SECONDS_MAX = 3600.0
 FOREIGN_SECONDS = 60.0
+RESTLESS_SECONDS = 300.0
 # Drivers whose cached mode swallows a second 1 (measured: nct7802, regmap).
 TOGGLE_CHIPS = ("nct7802",)
 WRITE_LOST_SECONDS = 3.0
@@ -44,6 +45,7 @@ class Blower:
         self._lost_since: float | None = None
         self._absent_since: float | None = None
         self._toggles = 0
+        self._restless_until = 0.0
 
     def adopt(self, config: BlowerConfig, law: dict[str, float]) -> None:
         """Take new settings of the same channel; its duty, its fights and what its tacho has shown stay."""
@@ -84,6 +86,16 @@ class Blower:
         toggle = self.config.chip.startswith(TOGGLE_CHIPS) or self._toggle_on_evidence()
         self.order = Order(pwm(self.duty), full=self.fighting, toggle=toggle, prime=self.prime)
         return self.order
+
+    def restless(self, now: float) -> bool:
+        """Whether to assert the channel several times a cycle: somebody takes it, or its blower does not follow.
+
+        Firmware that acts once a second wins half of the time against a daemon that does; where mode and duty read
+        back as written whatever happens (w83795), the speed is the only sign of it.
+        """
+        if self.config.controlled and (self.tacho.weak or self.fighting):
+            self._restless_until = now + RESTLESS_SECONDS
+        return now < self._restless_until
 
     def _toggle_on_evidence(self) -> bool:
         """A blower slower than its duty, with a read-back that agrees: the driver's cache may hide a lost mode."""
@@ -186,7 +198,9 @@ class Blower:
         if tacho.usable and (tacho.stalled or tacho.kick):
             self.faults["FAN_STALLED"] = f"{speed} at {self.duty:.0f} %"
         elif tacho.usable and tacho.weak:
-            self.faults["FAN_WEAK"] = f"{speed} at {self.duty:.0f} %, {tacho.ratio:.0%} of its curve"
+            self.faults["FAN_WEAK"] = (
+                f"{speed} at {self.duty:.0f} %, {tacho.ratio:.0%} of its curve: worn, or the writes do not reach it"
+            )
 
     def full(self, at: float) -> bool:
         """Whether the tacho alone shows full speed, whatever became of the writes."""

@@ -9,7 +9,7 @@ import sys
 from . import files, rivals
 from .commands import Commands
 from .config import Config, ConfigError, load
-from .engine import Engine
+from .engine import AGAIN_SECONDS, Engine
 from .journal import ERR, INFO, NOTICE, WARNING, Journal
 from .notify import Notifier
 from .publish import Publisher, take_up
@@ -123,9 +123,13 @@ class Daemon:
             seconds = due - self.clock.monotonic()
             if seconds <= 0:
                 return False
-            received = signal.sigtimedwait(SIGNALS, seconds)
+            step = min(seconds, AGAIN_SECONDS) if engine.restless() else seconds
+            received = signal.sigtimedwait(SIGNALS, step)
             if received is None:
-                return False
+                if step == seconds:
+                    return False
+                engine.again()
+                continue
             if received.si_signo != signal.SIGHUP:
                 return True
             self._reload(engine)

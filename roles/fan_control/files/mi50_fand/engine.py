@@ -23,6 +23,7 @@ READ_SHARE = 0.45  # of the interval, for all cards together
 WRITE_SHARE = 0.35
 SLEPT_SECONDS = 1.5
 LEAVE_SECONDS = 1.0
+AGAIN_SECONDS = 0.2
 RESCUE_INTERVALS = 1.5
 
 
@@ -48,6 +49,7 @@ class Engine:
         self.rivals: Callable[[], list[str]] = rivals.running
         self.cycles = 0
         self.resumed = False
+        self._orders: dict[str, dict[str, Order]] = {}
         self._sleep = clock.boottime() - clock.monotonic()
         self.adopt(config)
 
@@ -140,6 +142,17 @@ class Engine:
         self.cycles += 1
         return all(b.verified or not b.present for b in self.blowers.values() if b.config.controlled)
 
+    def restless(self) -> bool:
+        """Whether some channel wants to be asserted between two cycles."""
+        now = self.clock.monotonic()
+        return any(blower.restless(now) for blower in self.blowers.values())
+
+    def again(self) -> None:
+        """Carry out the last orders once more; what is seen is not judged, the next cycle does that."""
+        for device, work in self._orders.items():
+            self.desk.ask(f"chip {device}", partial(self._apply, self.channels, work))
+        self.desk.wait([f"chip {device}" for device in self._orders], AGAIN_SECONDS)
+
     def _woke(self, now: float) -> None:
         """CLOCK_MONOTONIC stands still in suspend, CLOCK_BOOTTIME does not."""
         slept = self.clock.boottime() - self.clock.monotonic() - self._sleep
@@ -194,6 +207,7 @@ class Engine:
             )
             if key in self.channels:
                 orders.setdefault(blower.config.device, {})[key] = order
+        self._orders = orders
         for device, work in orders.items():
             self.desk.ask(f"chip {device}", partial(self._apply, self.channels, work))
         self.desk.wait([f"chip {device}" for device in orders], WRITE_SHARE * self.config.interval)

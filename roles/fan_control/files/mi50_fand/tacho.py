@@ -21,6 +21,8 @@ KICK_DUTY = 80.0
 SPIN_SECONDS = 3.0  # turning so long ends a stall
 # A blower reaches 70 % of its new speed within this time after a step of the duty.
 RELAX_SECONDS = 6.0
+# adt7475 and w83795 read their registers every 2 s at most.
+CACHE_SECONDS = 3.0
 WEAK_SECONDS = 2.0
 WEAK_BELOW = 0.7
 WELL_ABOVE = 0.75
@@ -56,6 +58,8 @@ class Tacho:
         self._slow_since: float | None = None
         self._well_since: float | None = None
         self._duties: list[tuple[float, float]] = []
+        self._first = 0.0
+        self._settled = False
         self._least = 0.0  # lowest duty of the last seconds, and the calibrated speed at it
         self._expected = 0.0
         self._recent: list[float] = []
@@ -88,21 +92,26 @@ class Tacho:
         if not self._usable(now, raw, duty) or self.rpm is None:
             self._zero_since = self._slow_since = None
             return
+        # Before the history reaches back far enough, nobody knows which duty the speed belongs to: firmware's, perhaps,
+        # and chips show a speed that is up to 2 s old.
+        self._settled = now - self._first >= RELAX_SECONDS + CACHE_SECONDS
         self._least = min(duty for _, duty in self._duties)
         self._expected = curve.value(self.calibration, self._least)
         self._stall(now, self.rpm, demanding)
-        if self.calibration:
+        if self.calibration and self._settled:
             self._slow(now, self.rpm, self._expected * WEAK_BELOW)
-        else:
+        elif not self.calibration:
             self._response(now, self.rpm, duty)
 
     def _remember(self, now: float, duty: float) -> None:
+        if not self._duties:
+            self._first = now
         self._duties.append((now, duty))
         while self._duties and self._duties[0][0] < now - RELAX_SECONDS:
             del self._duties[0]
 
     def _usable(self, now: float, raw: Raw, duty: float) -> bool:
-        reason = ""
+        reason, constant = "", False
         if self.rpm is None:
             self._bad, self._good = self._bad + 1, 0
             reason = f"reads {raw!r}" if self._bad >= BAD_SAMPLES else ""
@@ -111,13 +120,16 @@ class Tacho:
             if self._noisy(self.rpm):
                 reason = "jumps"
             elif self._is_constant(now, self.rpm, duty):
-                reason = f"stands at {self.rpm:.0f} whatever the duty"
+                constant = True
+                reason = f"stands at {self.rpm:.0f} whatever the duty: no tacho, or the writes do not reach the chip"
         if reason:
             self.usable, self.why = False, reason
             self._good = 0
-            # A verdict of an unusable witness is void; the strict margins take over.
-            self.kick = self.stalled = self.weak = False
-            self.ratio = 1.0
+            # A verdict of an unusable witness is void; the strict margins take over. But a speed that stays too low may
+            # as well be that of a duty that is not ours: the channel is asserted on, see Blower.restless.
+            self.kick = self.stalled = False
+            self.weak = self.weak and constant
+            self.ratio = self.ratio if self.weak else 1.0
         elif not self.usable and self._good >= GOOD_SAMPLES:
             self.usable, self.why = True, ""
         return self.usable
@@ -146,7 +158,7 @@ class Tacho:
 
     def _still(self) -> float:
         """RPM below which the blower counts as standing: a run-down from full speed takes many seconds to 0."""
-        if not self.calibration:
+        if not self.calibration or not self._settled:
             return STILL_RPM
         return max(STILL_RPM, STILL_SHARE * self._expected)
 
