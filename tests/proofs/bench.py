@@ -20,6 +20,7 @@ from tests.proofs import payload
 from tests.proofs.material import Packages
 
 WANTED = "*gfx906*"
+WINDOW_LOG = 25
 EVERY = 0.005  # seconds between two looks at the processes
 
 
@@ -98,6 +99,7 @@ class Place:
 
     def __init__(self, packages: Packages, folder: Path) -> None:
         """Lay everything out in `folder`."""
+        self.sources = {"arch": packages.arch, "wide": _widened(packages.arch, folder), "deb": packages.deb}
         self.room = folder / "unpacked"
         self.prefix = folder / "opt/rocm-6.4.3"
         self.library = self.prefix / "lib/rocblas/library"
@@ -112,7 +114,7 @@ class Place:
             "remove": {"state": "absent"},
         }
         self.programs: dict[tuple[str, str], list[str]] = {}
-        for package, source in (("arch", packages.arch), ("deb", packages.deb)):
+        for package, source in self.sources.items():
             for name, extra in arguments.items():
                 given = {"src": str(source), "dest": [str(self.prefix)], **extra}
                 program = payload.write(text, folder / f"{package} {name}.py", **given)
@@ -129,13 +131,22 @@ class Place:
         """The state that the row before left."""
 
 
-def rows(packages: Packages, place: Place) -> list[Row]:
+def _widened(package: Path, folder: Path) -> Path:
+    """The same package with a window of 32 MiB, as Arch's own builders have it (zstd --ultra -20)."""
+    target = folder / "wide.pkg.tar.zst"
+    wide = f"zstd -dcq '{package}' | zstd -q -1 -T0 --zstd=wlog={WINDOW_LOG} -o '{target}'"
+    subprocess.run(["sh", "-c", wide], check=True)
+    return target
+
+
+def rows(place: Place) -> list[Row]:
     """What is measured, in this order."""
     found = []
     room, copy = place.room, place.room / "copy"
     ways = {
-        "arch": (".pkg.tar.zst", f"tar -x --zstd -f '{packages.arch}' -C '{room}'"),
-        "deb": (".deb (xz)", f"dpkg-deb --fsys-tarfile '{packages.deb}' | tar -x -C '{room}'"),
+        "arch": (".pkg.tar.zst", f"tar -x --zstd -f '{place.sources['arch']}' -C '{room}'"),
+        "wide": (".pkg.tar.zst, 32 MiB window", f"tar -x --zstd -f '{place.sources['wide']}' -C '{room}'"),
+        "deb": (".deb (xz)", f"dpkg-deb --fsys-tarfile '{place.sources['deb']}' | tar -x -C '{room}'"),
     }
     for package, (name, unpack) in ways.items():
         by_hand = f"{unpack} && find '{room}' -name '{WANTED}' -type f -exec cp -t '{copy}' {{}} +"
@@ -160,8 +171,8 @@ def rows(packages: Packages, place: Place) -> list[Row]:
 def measure(packages: Packages, rounds: int, folder: Path) -> dict[str, Any]:
     """Run every row once a round; return medians, peaks being the highest of all rounds."""
     place = Place(packages, folder)
-    everything = rows(packages, place)
-    for path in packages:
+    everything = rows(place)
+    for path in place.sources.values():
         with path.open("rb") as stream:
             while stream.read(1 << 20):
                 pass

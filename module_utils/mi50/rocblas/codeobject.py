@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 
 from . import unpack
 from .errors import SourceRejected
@@ -72,20 +73,23 @@ def _elf_arch(name: str, head: bytes, size: int) -> str:
     return MACH.get(flags & MACH_MASK, f"machine 0x{flags & MACH_MASK:02x}")
 
 
-def symbols(data: bytes) -> frozenset[bytes]:
-    """Return every string of a bare ELF file's string tables: kernel names are among them. Empty for a bundle."""
+def symbols(data: bytes | bytearray) -> array[int]:
+    """Return this process's hash() of every string in a bare ELF file's string tables: kernel names are among them.
+
+    Hashes, because the names of all files together would take 15 MB. Empty for a bundle.
+    """
+    found = array("q")
     if len(data) < ELF_HEADER.size or data[:4] != b"\x7fELF":
-        return frozenset()
+        return found
     fields = ELF_HEADER.unpack_from(data)
-    found: set[bytes] = set()
     try:
         for number in range(fields[15]):
             kind, offset, size = SECTION.unpack_from(data, fields[9] + number * fields[14])
             if kind == SHT_STRTAB:
-                found.update(data[offset : offset + size].split(b"\0"))
+                found.extend(map(hash, bytes(data[offset : offset + size]).split(b"\0")))
     except struct.error:
-        return frozenset()
-    return frozenset(found)
+        return array("q")
+    return found
 
 
 def _bundle_targets(name: str, head: bytes, size: int) -> list[str]:

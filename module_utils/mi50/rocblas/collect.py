@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
+from array import array
+from collections.abc import Iterator
 from typing import Callable, NamedTuple
 
 from . import codeobject, names
@@ -27,7 +31,7 @@ class Item(NamedTuple):
     sha256: str
     md5: str
     mtime: int
-    symbols: frozenset[bytes]
+    symbols: array[int]
     needs: frozenset[str]
 
 
@@ -105,46 +109,63 @@ class Collector:
     def _take(self, base: str, size: int, mtime: int, feed: Feeder, kernel: bool) -> Item:
         sha256 = hashlib.sha256()
         md5 = hashlib.new("md5", usedforsecurity=False) if self._wants_md5() else None
-        catalog = base.endswith(".dat")
-        fallback = "_fallback_" in base
-        keep = MAX_CATALOG if catalog or fallback else codeobject.HEAD_BYTES
-        kept = bytearray()
-        fd = self._stage.create(base) if self._stage else -1
+        catalog, index = base.endswith(".dat"), base == names.lazy_index(self.arch)
+        fallback = "_fallback_" in base and not catalog
+        # Of most files only what is looked at: the whole set would not fit into the memory this may take.
+        keep = MAX_CATALOG if index or fallback else 0 if catalog else codeobject.HEAD_BYTES
+        kept, needs = bytearray(), _Needs()
 
-        def sink(piece: memoryview) -> None:
-            sha256.update(piece)
-            if md5:
-                md5.update(piece)
-            if len(kept) < keep:
-                kept.extend(piece[: keep - len(kept)])
-            if self._stage:
-                self._stage.write(fd, piece)
+        with self._stored(base, mtime) as store:
 
-        try:
+            def sink(piece: memoryview) -> None:
+                sha256.update(piece)
+                if md5:
+                    md5.update(piece)
+                if len(kept) < keep:
+                    kept.extend(piece[: keep - len(kept)])
+                if kernel and catalog:
+                    needs.look(piece)
+                store(piece)
+
             feed(sink)
-        except BaseException:
-            if fd >= 0:
-                os.close(fd)
-            raise
-        if self._stage:
-            self._stage.done(fd, mtime)
         if kernel and not catalog:
             codeobject.check(base, bytes(kept[: codeobject.HEAD_BYTES]), size, self.arch)
-        if base == names.lazy_index(self.arch):
+        if index:
             self.index = bytes(kept)
-        symbols = codeobject.symbols(bytes(kept)) if fallback and not catalog else frozenset()
-        needs = _needs(bytes(kept)) if kernel and catalog else frozenset()
-        return Item(size, sha256.hexdigest(), md5.hexdigest() if md5 else "", mtime, symbols, needs)
+        symbols = codeobject.symbols(kept) if fallback else array("q")
+        return Item(size, sha256.hexdigest(), md5.hexdigest() if md5 else "", mtime, symbols, frozenset(needs.found))
+
+    @contextlib.contextmanager
+    def _stored(self, base: str, mtime: int) -> Iterator[Callable[[memoryview], None]]:
+        """Give a function that writes to the file in the stage; in check mode one that does nothing."""
+        stage = self._stage
+        if stage is None:
+            yield lambda piece: None
+            return
+        fd = stage.create(base)
+        try:
+            yield functools.partial(stage.write, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        stage.done(fd, mtime)
 
     def _wants_md5(self) -> bool:
         return any(digest.algorithm == "md5" for digest in list(self.digests.values())[:1])
 
 
-def _needs(catalog: bytes) -> frozenset[str]:
-    """Suffixes of the code objects a catalog refers to."""
-    found = set()
-    if SOURCE_KERNEL in catalog:
-        found.add(".hsaco")
-    if ASSEMBLY_KERNEL in catalog:
-        found.add(".co")
-    return frozenset(found)
+class _Needs:
+    """Suffixes of the code objects that a catalog refers to, found while it passes."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self._tail = b""
+
+    def look(self, piece: memoryview) -> None:
+        """Look at the next piece, and across the border to the last one."""
+        data = self._tail + bytes(piece)
+        if SOURCE_KERNEL in data:
+            self.found.add(".hsaco")
+        if ASSEMBLY_KERNEL in data:
+            self.found.add(".co")
+        self._tail = data[1 - len(SOURCE_KERNEL) :]

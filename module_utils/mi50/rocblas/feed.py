@@ -17,7 +17,7 @@ from typing import IO, Protocol
 from . import pipes
 from .errors import RocblasError
 
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
 DEPTH = 4
 
 

@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple
 
 from .errors import RocblasError
 
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
 Data = Callable[[memoryview], None]
 # name, type flag as in a tar header, size in bytes, mtime in seconds, and how to get at the contents
 Offer = Callable[[str, bytes, int, int, Callable[[Data], None]], None]

@@ -192,7 +192,8 @@ def _agrees(name: str, content: Collector, library: Path) -> bool:
     if not wanted:
         return False
     stem = f"{name[: -len('.dat')]}_{content.arch}"
-    return any(wanted <= item.symbols for other, item in content.kernels.items() if other.startswith(stem))
+    hashes = set(map(hash, wanted))
+    return any(hashes.issubset(item.symbols) for other, item in content.kernels.items() if other.startswith(stem))
 
 
 def _solutions(tree: msgpack.Value) -> set[bytes]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from .errors import SourceRejected
 
 LIBRARY = "libzstd.so.1"
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
 
 
 class _Buffer(ctypes.Structure):
@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
 
 
 class ZstdReader:
-    """Hands out what comes of compressed pieces; one buffer of 1 MiB, whatever the size of the stream."""
+    """Hands out what comes of compressed pieces; one buffer of 256 KiB, whatever the size of the stream."""
 
     def __init__(self, lib: ctypes.CDLL, pieces: Iterator[bytes], label: str) -> None:
         """Read compressed `pieces` with library(); `label` names the archive in errors."""

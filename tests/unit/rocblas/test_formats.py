@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mi50.rocblas import codeobject, metadata, msgpack, names
+from mi50.rocblas.collect import ASSEMBLY_KERNEL, SOURCE_KERNEL, _Needs
 from mi50.rocblas.errors import RocblasError
 from mi50.rocblas.pipes import PipeReader
 from mi50.rocblas.tarwalk import TarStream
@@ -207,5 +208,14 @@ def test_versions(expected: str, found: str, same: bool) -> None:
 
 
 def test_symbols() -> None:
-    assert codeobject.symbols(b"") == frozenset()
-    assert b"Cijk_x" in codeobject.symbols(synthetic.code_object(kernels=("Cijk_x",)))
+    assert not codeobject.symbols(b"")
+    assert hash(b"Cijk_x") in codeobject.symbols(synthetic.code_object(kernels=("Cijk_x",)))
+
+
+def test_what_a_catalog_needs_is_found_across_pieces() -> None:
+    data = bytes(100) + SOURCE_KERNEL + bytes(7) + ASSEMBLY_KERNEL + bytes(3)
+    for size in range(1, len(data) + 1):
+        needs = _Needs()
+        for at in range(0, len(data), size):
+            needs.look(memoryview(data)[at : at + size])
+        assert needs.found == {".hsaco", ".co"}, size
