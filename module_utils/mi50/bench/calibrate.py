@@ -122,6 +122,8 @@ def calibrate(count: int = 240, rate: float = 120.0) -> dict[str, Any]:
         found = stream(count, rate)
     except OSError as error:
         return {"ok": False, "reason": f"no loopback stream: {error}"}
+    with wire.promptly() as allowed:
+        found["realtime"] = allowed
     limit = _SHARE * FASTEST_INTERVAL_S * 1e6
     if found["ok"] and found["lag_us_p99"] > limit:
         found["ok"] = False

@@ -8,10 +8,11 @@ happens before a server has taken the request is tried again: a refused connecti
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Union
 from urllib.parse import urlsplit
@@ -213,6 +214,25 @@ def _open(endpoint: Endpoint, limits: Limits, seen: Exchange, ready_until: float
         return sock
 
 
+@contextlib.contextmanager
+def promptly() -> Iterator[bool]:
+    """Let this thread run as soon as bytes arrive: an engine that keeps every core busy makes its client late.
+
+    The thread sleeps nearly always, so that nothing is taken from the engine. Yields whether it was allowed (root, or
+    CAP_SYS_NICE).
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setscheduler(0, policy, parameter)
+
+
 def is_loading(seen: Exchange) -> bool:
     """Tell whether the answer is a 503 of a server that is still loading its model."""
     text = seen.body[:2000].lower()
@@ -255,7 +275,8 @@ def stream(
     loading = refused = 0
     while True:
         seen = Exchange(retries_refused=refused, retries_loading=loading)
-        _once(endpoint, head, body, limits, seen, ready_until, _Reader(seen, limits, is_token, ndjson))
+        with promptly():
+            _once(endpoint, head, body, limits, seen, ready_until, _Reader(seen, limits, is_token, ndjson))
         if not is_loading(seen) or time.monotonic() >= ready_until:
             return seen
         loading, refused = loading + 1, seen.retries_refused
