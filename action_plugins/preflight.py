@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
         report = {"checks": layers, "dir": arguments.get("dir"), "fail": arguments.get("fail", True)}
         result = self._delegate("preflight_report", report, variables)
         if not result.get("failed"):
-            result["answers"] = host.get("answers", {})
+            result.update(answers=host.get("answers", {}), settled=host.get("settled", False))
         return result
 
     def _look(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:

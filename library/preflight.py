@@ -94,6 +94,11 @@ path:
   returned: always
   type: str
   sample: reports/preflight/node1.json
+settled:
+  description: As M(preflight_host) returns it.
+  returned: when no check failed, or O(fail) is false
+  type: bool
+  sample: true
 answers:
   description: As M(preflight_host) returns them.
   returned: when no check failed, or O(fail) is false

@@ -65,7 +65,7 @@ options:
   also:
     description:
       - Questions of roles, asked in the same call when no check failed. Options by name of the module that is asked,
-        M(rocm_info) or M(gfx906_rocblas); none for a role that has other work.
+        such as M(rocm_info) or M(gfx906_rocblas); empty for a role that has other work, null for one that has none.
     type: dict
     default: {}
   controller_time:
@@ -147,6 +147,11 @@ checks:
       description: What to do when it is not.
       type: str
       sample: ""
+settled:
+  description: Whether there were questions in O(also), and no role that asked has anything left to do.
+  returned: always
+  type: bool
+  sample: true
 answers:
   description:
     - What the roles export, by the name of the module of O(also), as long as there is nothing left to do.
@@ -176,16 +181,16 @@ from ansible.module_utils.mi50.preflight.model import FAIL, Policy, RepositoryTa
 from ansible.module_utils.mi50.preflight.targets import repository_for, targets_for
 
 
-def questions(module: AnsibleModule) -> dict[str, dict[str, Any]]:
+def questions(module: AnsibleModule) -> dict[str, dict[str, Any] | None]:
     """Return O(also) with valid options; end the module for others."""
-    found = {}
+    found: dict[str, dict[str, Any] | None] = {}
     for name, options in module.params["also"].items():
         if name not in also.SPECS:
             module.fail_json(msg=f"also: {name} is none of {', '.join(also.SPECS)}")
         checked = ArgumentSpecValidator(also.SPECS[name]).validate(options or {})
         if options and checked.error_messages:
             module.fail_json(msg=f"also: {name}: {'; '.join(checked.error_messages)}")
-        found[name] = checked.validated_parameters if options else {}
+        found[name] = checked.validated_parameters if options else options
     return found
 
 
@@ -256,7 +261,12 @@ def main() -> None:
     answers = {} if any(check.status == FAIL for check in checks) else also.ask(asked, run)
     for warning in answers.get("rocm_info", {"driver": {"warnings": []}})["driver"]["warnings"]:
         module.warn(warning)
-    module.exit_json(changed=False, checks=[check.as_dict() for check in checks], answers=answers)
+    module.exit_json(
+        changed=False,
+        checks=[check.as_dict() for check in checks],
+        answers=answers,
+        settled=bool(asked) and all(name in answers or question is None for name, question in asked.items()),
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def run(command: list[str]) -> tuple[int, str]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Any], list[str]]]:
     """Ask both with these answers; return what came back and who was asked, in order."""
 
-    def ask(questions: dict[str, dict[str, Any]], seen: object, kernels: object) -> tuple[dict[str, Any], list[str]]:
+    def ask(questions: dict[str, Any], seen: object, kernels: object) -> tuple[dict[str, Any], list[str]]:
         order: list[str] = []
 
         def answer_rocm(_options: object, _run: object) -> object:
@@ -81,6 +81,11 @@ def test_a_role_with_other_work_is_not_asked_nor_are_those_after_it(
 ) -> None:
     assert asked({**QUESTIONS, "rocm_info": {}}, SEEN, {"files": {}}) == ({}, [])
     assert asked({}, SEEN, {}) == ({}, [])
+
+
+def test_a_role_without_work_is_passed_over(asked: Callable[..., tuple[dict[str, Any], list[str]]]) -> None:
+    answers, order = asked({**QUESTIONS, "rocm_info": None}, SEEN, {"files": {}})
+    assert (list(answers), order) == (["gfx906_rocblas"], ["gfx906_rocblas"])
 
 
 def test_kernels_that_are_not_whole_give_no_answer(asked: Callable[..., tuple[dict[str, Any], list[str]]]) -> None:
@@ -130,4 +135,4 @@ def test_module_asks_no_role_after_a_failed_check(
         plugin("library", "preflight_host").main()
     result = json.loads(capfd.readouterr().out)
     assert "fail" in {check["status"] for check in result["checks"]}
-    assert result["answers"] == {}
+    assert (result["answers"], result["settled"]) == ({}, False)
