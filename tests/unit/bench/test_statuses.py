@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mi50.bench import record
+from mi50.bench.formulas import FORMULAS
 
 from .conftest import PROPS, Bench
 from .virtual import DONE, MS, OK, Answer, Script, Server, chunk, llamacpp, plain, sse, timings, usage
@@ -257,3 +258,11 @@ def test_the_schema_knows_the_same_statuses(repo_root: Path) -> None:
     schema = json.loads((repo_root / "module_utils/mi50/bench/schema.json").read_text())
     assert schema["$defs"]["status"]["enum"] == list(record.STATUSES)
     assert schema["$defs"]["request"]["properties"]["rep"]["properties"]["role"]["enum"] == list(record.ROLES)
+
+
+def test_the_documentation_has_every_status_and_formula(repo_root: Path) -> None:
+    page = (repo_root / "docs/benchmark.md").read_text()
+    for name, text in record.STATUSES.items():
+        assert f"| `{name}` | {text} |" in page
+    for name, formula in FORMULAS.items():
+        assert f"| `{name}` | `{formula.id}` | {formula.unit or 'ratio'} | {formula.text} |" in page
