@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from lab import cache, engine, inventory, measure, nodes, site
+from lab import bench, cache, engine, inventory, measure, nodes, site
 from lab.console import say
 from lab.image import build as image
 from lab.mirror import server
@@ -111,13 +111,13 @@ def verb_down(settings: Settings, rest: list[str]) -> int:
 
 
 def verb_benchmark(settings: Settings, rest: list[str]) -> int:
-    """Not built yet."""
-    del settings, rest
-    raise LabError("benchmark is not built yet")
+    """Measure llama-server on the nodes; --full for the blog's tasks; arguments go to ansible-playbook."""
+    up(settings)
+    return bench.main(settings, rest)
 
 
 def everything(settings: Settings) -> int:
-    """Up, site, site again (which must change nothing), report."""
+    """Up, site, site again (which must change nothing), benchmark, where the reports are."""
     up(settings)
     first = site.run(settings, [])
     if first.returncode != 0:
@@ -129,7 +129,8 @@ def everything(settings: Settings) -> int:
     if changed:
         raise LabError(f"the second run changed something: {changed}")
     say(f"second run: changed=0 on {', '.join(sorted(second.recap))}")
-    return site.show_reports(settings)
+    measured = bench.run(settings, []).returncode
+    return measured or site.show_reports(settings)
 
 
 VERBS: dict[str, Callable[[Settings, list[str]], int]] = {
@@ -142,10 +143,14 @@ VERBS: dict[str, Callable[[Settings, list[str]], int]] = {
     "measure": verb_measure,
     "benchmark": verb_benchmark,
 }
-USAGE = """usage: script/lab [up | site [ansible-playbook arguments] | status | report | env | measure | down [--all]]
+USAGE = """usage: script/lab [up | site [ARGUMENTS] | benchmark [--full] [ARGUMENTS] | report | status | env | measure |
+                   down [--all]]
 
-Without a verb: up, site, site again (must change nothing), where the reports are.
-Environment: LAB_NODES (2), LAB_CARDS (preset per node), LAB_ROCBLAS (subset|all), LAB_DOCKER (0|1), MI50_LAB_CACHE.
+ARGUMENTS go to ansible-playbook.
+
+Without a verb: up, site, site again (must change nothing), benchmark (the smoke suite), where the reports are.
+Environment: LAB_NODES (2), LAB_CARDS (preset per node), LAB_ROCBLAS (subset|all), LAB_DOCKER (0|1),
+LAB_ENGINES (llama-cpu, llama-vulkan), MI50_LAB_CACHE.
 """
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from lab import engine, keys
+from lab.engines import units
 from lab.image import build as image
 from lab.mirror import tree
 from lab.nodes import cards, container
@@ -36,6 +38,8 @@ def write(settings: Settings, mirror_url: str) -> Path:
     text += f"    mi50_stack_lock_file: {settings.cache}/stack.lock.yml\n"
     text += f"    lab_known_hosts: {known_hosts(settings)}\n"
     text += f"    ansible_ssh_private_key_file: {keys.ssh(settings, 'login')}\n"
+    # JSON is YAML.
+    text += f"    benchmark_engines: {json.dumps(units.engines(units.chosen(settings.engines)))}\n"
     text += "  hosts:\n" + hosts
     settings.inventory.mkdir(parents=True, exist_ok=True)
     target = settings.inventory / "hosts.yml"

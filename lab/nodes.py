@@ -51,7 +51,7 @@ def up(settings: Settings, image_name: str) -> None:
 
 
 def _recipe(settings: Settings, name: str, image_name: str) -> str:
-    return f"{image_name} {settings.preset(name)} {'docker' if settings.inner_engine else 'plain'}"
+    return f"{image_name} {settings.preset(name)} {'docker' if settings.inner_engine else 'plain'} engines"
 
 
 def _present(settings: Settings, name: str, image_name: str) -> bool:
@@ -74,6 +74,10 @@ def _create(settings: Settings, name: str, image_name: str) -> None:
     label = f"mi50-lab.made-of={_recipe(settings, name, image_name)}"
     inside = [*ENGINE_INSIDE, "-v=/var/lib/docker"] if settings.inner_engine else list(CAPABILITIES)
     where = ["--name", container(name), "--hostname", name, "--network", NETWORK]
+    # Empty until the benchmark puts its engines there: a node that measures nothing pays nothing.
+    shared = settings.cache / "engines"
+    shared.mkdir(parents=True, exist_ok=True)
+    where.append(f"-v={shared}:/srv/mi50-lab/engines:ro")
     engine.docker("create", *where, "--label", LABEL, "--label", label, *FLAGS, *inside, image_name)
     _host_key(settings, name)
     engine.docker("start", container(name))

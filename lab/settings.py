@@ -10,6 +10,8 @@ from pathlib import Path
 LABEL = "mi50-lab"
 NETWORK = "mi50-lab"
 MIRROR_CONTAINER = "mi50-lab-mirror"
+DEFAULT_ENGINES = ("llama-cpu",)
+KNOWN_ENGINES = ("llama-cpu", "llama-vulkan")
 DEFAULT_CARDS = ("one-mi50", "two-mi50")
 MAX_NODES = 32
 
@@ -28,6 +30,7 @@ class Settings:
     cards: tuple[str, ...] = field(default=DEFAULT_CARDS)
     rocblas_all: bool = False
     inner_engine: bool = False
+    engines: tuple[str, ...] = field(default=DEFAULT_ENGINES)
 
     @property
     def keys(self) -> Path:
@@ -49,7 +52,7 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:
-    """Settings from LAB_NODES, LAB_CARDS, LAB_ROCBLAS, LAB_DOCKER, MI50_LAB_CACHE and XDG_CACHE_HOME.
+    """Settings from LAB_NODES, LAB_CARDS, LAB_ROCBLAS, LAB_DOCKER, LAB_ENGINES, MI50_LAB_CACHE and XDG_CACHE_HOME.
 
     Raises LabError when one of them cannot be used.
     """
@@ -61,6 +64,9 @@ def from_environment(environ: Mapping[str, str] | None = None, root: Path | None
     rocblas = env.get("LAB_ROCBLAS") or "subset"
     if rocblas not in {"subset", "all"}:
         raise LabError(f"LAB_ROCBLAS is {rocblas!r}: give 'subset' or 'all'")
+    engines = tuple(env.get("LAB_ENGINES", "").replace(",", " ").split()) or DEFAULT_ENGINES
+    if not set(engines) <= set(KNOWN_ENGINES):
+        raise LabError(f"LAB_ENGINES is {' '.join(engines)!r}: give some of {' '.join(KNOWN_ENGINES)}")
     base = env.get("XDG_CACHE_HOME") or str(Path(env.get("HOME", "~")).expanduser() / ".cache")
     cache = Path(env.get("MI50_LAB_CACHE") or str(Path(base) / "mi50-aipc" / "lab")).expanduser().absolute()
     return Settings(
@@ -70,4 +76,5 @@ def from_environment(environ: Mapping[str, str] | None = None, root: Path | None
         cards=cards,
         rocblas_all=rocblas == "all",
         inner_engine=(env.get("LAB_DOCKER") or "0") == "1",
+        engines=engines,
     )

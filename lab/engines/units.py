@@ -24,6 +24,7 @@ class Server:
     port: int
     backend: str
     arguments: tuple[str, ...]
+    model: models.Model = models.SMOLLM
 
     @property
     def unit(self) -> str:
@@ -31,8 +32,9 @@ class Server:
         return f"mi50-lab-{self.name}.service"
 
 
+# One thread: with two, a single other process on a machine of two cores makes them wait for each other.
 SERVERS = (
-    Server("llama-cpu", 8081, "cpu", ("-dev", "none", "-t", "2")),
+    Server("llama-cpu", 8081, "cpu", ("-dev", "none", "-t", "1")),
     # Pictures are encoded on the CPU: on software Vulkan one takes a minute.
     Server("llama-vulkan", 8082, "vulkan", ("-dev", "Vulkan0", "-ngl", "99", "-t", "2", "--no-mmproj-offload")),
 )
@@ -80,26 +82,20 @@ def unit(server: Server, root: str, model: str) -> str:
         tree=root,
         models=model,
         port=server.port,
-        model=models.GEMMA.file,
-        projector=models.PROJECTOR,
+        model=server.model.file,
+        projector=server.model.projector,
         context=CONTEXT,
         arguments=" ".join(server.arguments),
     )
 
 
+def chosen(names: tuple[str, ...]) -> tuple[Server, ...]:
+    """The servers of those names."""
+    return tuple(server for server in SERVERS if server.name in names)
+
+
 def engines(servers: tuple[Server, ...] = SERVERS) -> list[dict[str, Any]]:
     """`benchmark_engines` of the lab: the same small model under every key of a suite."""
-    gemma = models.GEMMA
-    model = {
-        "requested": gemma.file,
-        "file": f"/srv/models/{gemma.file}",
-        "sha256": gemma.sha256,
-        "bytes": gemma.bytes,
-        "format": "gguf q4_k_m",
-        "context": CONTEXT,
-        # The ceiling of an MI50 says nothing about this machine's processor.
-        "roofline": {},
-    }
     return [
         {
             "name": server.name,
@@ -107,7 +103,20 @@ def engines(servers: tuple[Server, ...] = SERVERS) -> list[dict[str, Any]]:
             "url": f"http://127.0.0.1:{server.port}",
             "unit": server.unit,
             "backend": server.backend,
-            "model": model,
+            "model": _model(server.model),
         }
         for server in servers
     ]
+
+
+def _model(model: models.Model) -> dict[str, Any]:
+    return {
+        "requested": model.file,
+        "file": f"/srv/models/{model.file}",
+        "sha256": model.sha256,
+        "bytes": model.bytes,
+        "format": model.format,
+        "context": CONTEXT,
+        # The ceiling of an MI50 says nothing about this machine's processor.
+        "roofline": {},
+    }

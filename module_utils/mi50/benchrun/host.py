@@ -166,7 +166,7 @@ class Runner:
     def _step(self, step: Step) -> None:
         todo = self._cells(step)
         name = step.engine["name"]
-        done = self._node.benchmark({**self._order.common, "action": "summary", "engine": step.engine})
+        done = self._node.benchmark({**self._common(step), "action": "summary"})
         finished = {cell["cell_id"]: cell for cell in done.get("cells", [])}
         if all(_is_finished(cell, finished) for cell in todo):
             self._node.say(f"{name}: all {len(todo)} cells were measured before")
@@ -207,7 +207,7 @@ class Runner:
 
     def _baseline(self, step: Step, phase: str) -> None:
         """Record the VRAM; before and after an engine wait until what was stopped has given it back."""
-        question = {**self._order.common, "action": "baseline", "phase": phase, "engine": step.engine}
+        question = {**self._common(step), "action": "baseline", "phase": phase}
         deadline = self._clock() + self._node.limits.settle
         found = self._node.benchmark(question)
         while found.get("baseline", {}).get("status") == _DIRTY and self._clock() < deadline:
@@ -220,9 +220,7 @@ class Runner:
         run = {**self._order.common["run"], "index": place[0], "of": place[1]}
         measure = cell["measure"] if up else {**cell["measure"], "load_timeout": _NO_SERVER}
         arguments = {key: cell[key] for key in ("task", "model")}
-        job = self._node.begin(
-            {**self._order.common, **arguments, "action": "cell", "engine": step.engine, "run": run, "measure": measure}
-        )
+        job = self._node.begin({**self._common(step), **arguments, "action": "cell", "run": run, "measure": measure})
         found = self._wait(job, title)
         record = found["cell"]
         self._count(record)
@@ -259,6 +257,9 @@ class Runner:
             if found is not None:
                 return found
             seen = self._clock()
+
+    def _common(self, step: Step) -> dict[str, Any]:
+        return {**self._order.common, "engine": step.engine, **({"gpu": step.gpu} if step.gpu else {})}
 
     def _cells(self, step: Step) -> list[dict[str, Any]]:
         return cells(step, self._order.suite["cells"], self._order.choice)

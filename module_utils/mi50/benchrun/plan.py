@@ -9,6 +9,7 @@ from .definition import Step
 
 Arguments = dict[str, Any]
 _ROOM_FOR_TEMPLATE = 512  # tokens: chat template, nonce and the task's own words beside the filler of a depth
+_GO_ON = {"zh": "请接着上文继续写下去。", "en": "Continue the text above."}
 
 
 class Choice(NamedTuple):
@@ -33,6 +34,10 @@ def cells(step: Step, suite_cells: list[Arguments], choice: Choice) -> list[Argu
 
 def _task(task: Arguments, most: int) -> Arguments:
     task = copy.deepcopy(task)
+    if not task.get("system"):
+        task.pop("system", None)
+    # A probe measures lengths; what the filler is followed by must only ask for more of it.
+    task["prompt"] = task["prompt"] or _GO_ON.get(task["lang"], _GO_ON["en"])
     if most:
         for name in ("max_tokens", "min_tokens"):
             task[name] = min(task[name], most)
