@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from . import adapters, baseline, cell, host, probe
 from .cell import Notify
 from .roofline import Model
 from .settings import ENGINE_KEYS, MODEL_KEYS, Call, Measure, SettingsError, Task, given
-from .store import Store, StoreError
+from .store import Store, StoreError, turn
 
 DEFAULT_DIR = "/var/lib/mi50-aipc/bench"
 MIB = 1 << 20
@@ -44,15 +45,33 @@ def open_store(call: Call, *, writable: bool) -> Store:
         raise SettingsError(f"run.dir {directory}: {error.strerror} ({error.filename})") from error
 
 
+@contextlib.contextmanager
+def _turn(call: Call, waiting: Callable[[], None]) -> Iterator[None]:
+    directory = Path(call.run.get("dir") or DEFAULT_DIR)
+    try:
+        with turn(directory, call.measure.load_timeout, waiting):
+            yield
+    except StoreError as error:
+        raise SettingsError(str(error)) from error
+    except PermissionError as error:
+        raise SettingsError(f"run.dir {directory}: {error.strerror} ({error.filename})") from error
+
+
 def measure(params: Mapping[str, Any], roots: host.Roots, notify: Notify, *, check: bool = False) -> dict[str, Any]:
     """Measure (or, in check mode, plan) one cell."""
     call = call_of(params)
     if not call.model.get("requested"):
         raise SettingsError("model.requested is missing: the name that is sent in requests")
     task = Task.parse(params.get("task") or {})
-    with open_store(call, writable=not check) as store:
-        if check:
+    if check:
+        with open_store(call, writable=False) as store:
             return {"plan": cell.plan(call, task, store)}
+    at = {"cell_id": task.cell_id(call.model_key), "phase": "waiting", "rep": 0, "reps": 0}
+
+    def wait() -> None:
+        notify({**at, "message": "another cell is being measured on this node"})
+
+    with _turn(call, wait), open_store(call, writable=True) as store:
         found, resumed = cell.run(call, task, store, roots, notify)
         return {"cell": found, "resumed": resumed, "status": found["status"], "file": str(store.path)}
 

@@ -126,7 +126,9 @@ def task_record(session: Session) -> dict[str, Any]:
     )
     return {
         **{name: getattr(task, name) for name in names},
-        "prompt_sha256": hashlib.sha256(task.prompt.encode()).hexdigest(),
+        "prompt_sha256": hashlib.sha256(
+            "\0".join((task.system, task.prompt)).encode() if task.system else task.prompt.encode()
+        ).hexdigest(),
         "image_sha256": [hashlib.sha256(data).hexdigest() for data in session.images],
         "image_px": [prompt.size(data) for data in session.images],
     }

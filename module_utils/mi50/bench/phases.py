@@ -79,6 +79,7 @@ def task_shot(session: Session, role: str, index: int, words: int, **changes: An
         "fixed": task.mode == "fixed",
         "images": task.kind == "image",
         "sampling": task.sampling,
+        "system": task.system,
         "text": prompt.filler(words, str(session.seq * 7919)) + task.prompt,
         **changes,
     }
@@ -245,6 +246,7 @@ def repeat(session: Session) -> dict[str, Any] | None:
         nonce=last["rep"]["nonce"],
         images=shot.images,
         sampling=shot.sampling,
+        system=shot.system,
     )
     row = shoot(session, again)
     return _judge_repeat(session, rows, row)

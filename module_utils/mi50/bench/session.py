@@ -31,6 +31,7 @@ class Shot:
     images: bool = False
     sampling: dict[str, Any] = field(default_factory=dict)
     stream: int = 0
+    system: str = ""
 
 
 @dataclass
@@ -86,6 +87,7 @@ def make_ask(session: Session, shot: Shot, number: int) -> Ask:
         fixed=shot.fixed,
         cached=shot.cached,
         sampling=shot.sampling,
+        system=shot.system,
     )
 
 

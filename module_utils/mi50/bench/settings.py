@@ -14,7 +14,7 @@ from .wire import Endpoint, Limits
 
 TASK_KEYS = {
     "id", "kind", "probe", "title", "lang", "model", "prompt", "images", "max_tokens", "min_tokens", "sampling",
-    "checks", "mode", "context", "concurrency", "lengths",
+    "checks", "mode", "context", "concurrency", "lengths", "system",
 }  # fmt: skip
 _CHOICES = {
     "kind": ("text", "image"),
@@ -47,6 +47,7 @@ class Task:
     context: int = 0
     concurrency: int = 1
     lengths: list[int] = field(default_factory=list)
+    system: str = ""
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Task:
@@ -55,7 +56,9 @@ class Task:
         if unknown:
             raise SettingsError(f"task.{unknown[0]} is unknown; known are {', '.join(sorted(TASK_KEYS))}")
         values = {name: value for name, value in raw.items() if value is not None}
-        for name in ("id", "prompt"):
+        values.setdefault("prompt", "")
+        # A probe's prompt may be filler alone.
+        for name in ("id", "prompt") if values.get("probe", "task") == "task" else ("id",):
             if not isinstance(values.get(name), str) or not values[name].strip():
                 raise SettingsError(f"task.{name} is missing")
         for name, allowed in _CHOICES.items():

@@ -5,13 +5,15 @@ A run that is killed loses at most the line that was being written: it is cut of
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gzip
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,31 @@ def fingerprint(*parts: object) -> str:
     """Return a short digest of what defines a cell: a cell with another one is not the same measurement."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def turn(directory: Path, patience_s: float, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold DIRECTORY/lock: two cells at once on a node would measure each other.
+
+    Raises StoreError when another cell is still being measured after `patience_s` seconds.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() >= until:
+                    raise StoreError(f"another cell is being measured on this node ({path} is locked)") from error
+                waiting()
+                time.sleep(0.5)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Store:

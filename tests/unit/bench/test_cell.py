@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from mi50.bench import again, api, prompt, record, stats
 from mi50.bench.settings import Call, Measure, Task
-from mi50.bench.store import Store
+from mi50.bench.store import Store, turn
 
 from .conftest import PROPS, TASK, Bench
 from .virtual import DONE, MS, OK, Script, Server, chunk, llamacpp, plain, usage
@@ -414,3 +414,34 @@ def test_interval_of_the_median() -> None:
     assert stats.median_interval(list(range(8))) == (0, 7, pytest.approx(0.9921875))
     assert stats.median_interval(list(range(12))) == (2, 9, pytest.approx(1 - 2 * (1 + 12 + 66) / 4096))
     assert stats.summary([]) == {**stats.summary([1.0]), "median": None, "mad": None, "n": 0, "values": []}
+
+
+def test_a_system_message_carries_the_nonce(serve: Serve, bench: Bench) -> None:
+    def answer(document: dict[str, Any], _number: int) -> tuple[Script, str]:
+        return llamacpp(40, document["max_tokens"], 100, 10), "close"
+
+    server = serve(answer)
+    assert bench.cell(system="Be brief.")["status"] == record.OK
+    nonces = [row["rep"]["nonce"] for row in bench.rows()]
+    assert [document["messages"] for document in server.asked] == [
+        [{"role": "system", "content": f"[{nonce}]\n\nBe brief."}, {"role": "user", "content": TASK["prompt"]}]
+        for nonce in nonces
+    ]
+
+
+def test_a_probe_needs_no_prompt(serve: Serve, bench: Bench) -> None:
+    serve(engine, pages=dict(PAGES))
+    assert bench.cell(id="depth", probe="depth", prompt="", context=500, system="")["status"] == record.OK
+
+
+def test_a_cell_waits_for_another_ones_end(serve: Serve, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(engine, pages=dict(PAGES))
+    monkeypatch.setattr("mi50.bench.store.time.sleep", lambda _seconds: None)
+    bench.set(measure={"load_timeout": 0.05})
+    with (
+        turn(bench.directory, 0, lambda: None),
+        pytest.raises(api.SettingsError, match="another cell is being measured"),
+    ):
+        bench.cell()
+    assert bench.steps[0]["phase"] == "waiting"
+    assert bench.cell()["status"] == record.OK

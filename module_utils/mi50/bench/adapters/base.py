@@ -26,6 +26,22 @@ class Ask:
     fixed: bool = False
     cached: bool = False  # let the server use its caches: for the deliberate repeat
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    system: str = ""
+
+    @property
+    def mark(self) -> str:
+        """Return the nonce as it stands at the beginning of what is sent."""
+        return f"[{self.nonce}]\n\n" if self.nonce else ""
+
+    @property
+    def marked_system(self) -> str:
+        """Return the system message with the nonce: it comes first, so that the nonce belongs there."""
+        return self.mark + self.system
+
+    @property
+    def marked_text(self) -> str:
+        """Return the user's text with the nonce, when there is no system message to carry it."""
+        return self.text if self.system else self.mark + self.text
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class Adapter:
         """Return the request's JSON document."""
         document: dict[str, Any] = {
             "model": ask.model,
-            "messages": [{"role": "user", "content": self.content(ask)}],
+            "messages": self.messages(ask),
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": ask.max_tokens,
@@ -105,11 +121,16 @@ class Adapter:
         }
         return document
 
+    def messages(self, ask: Ask) -> list[dict[str, Any]]:
+        """Return the messages: the nonce first, so that no engine's prefix cache goes beyond the template."""
+        system = [{"role": "system", "content": ask.marked_system}] if ask.system else []
+        return [*system, {"role": "user", "content": self.content(ask)}]
+
     def content(self, ask: Ask) -> str | list[dict[str, Any]]:
-        """Return the message's content: the nonce first, so that no engine's prefix cache goes beyond the template."""
+        """Return the user's message: text, or the nonce, the images and the text."""
         if not ask.images:
-            return f"[{ask.nonce}]\n\n{ask.text}" if ask.nonce else ask.text
-        parts: list[dict[str, Any]] = [{"type": "text", "text": f"[{ask.nonce}]"}]
+            return ask.marked_text
+        parts: list[dict[str, Any]] = [{"type": "text", "text": f"[{ask.nonce}]"}] if not ask.system else []
         parts += [{"type": "image_url", "image_url": {"url": url}} for url in ask.images]
         return [*parts, {"type": "text", "text": ask.text}]
 

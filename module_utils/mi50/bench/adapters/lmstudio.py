@@ -24,15 +24,15 @@ class LmStudio(Adapter):
 
     def body(self, ask: Ask) -> dict[str, Any]:
         """Return a stateless request of the v1 API, which knows fewer sampling fields."""
-        text = f"[{ask.nonce}]\n\n{ask.text}" if ask.nonce else ask.text
-        source: Any = text
+        source: Any = ask.marked_text
         if ask.images:
-            source = [{"type": "text", "content": f"[{ask.nonce}]"}]
+            source = [] if ask.system else [{"type": "text", "content": f"[{ask.nonce}]"}]
             source += [{"type": "image", "data_url": url} for url in ask.images]
             source.append({"type": "text", "content": ask.text})
         return {
             "model": ask.model,
             "input": source,
+            **({"system_prompt": ask.marked_system} if ask.system else {}),
             "stream": True,
             "store": False,
             "max_output_tokens": ask.max_tokens,

@@ -27,12 +27,13 @@ class Ollama(Adapter):
 
     def body(self, ask: Ask) -> dict[str, Any]:
         """Return the request; images are bare base64 here."""
-        message: dict[str, Any] = {"role": "user", "content": f"[{ask.nonce}]\n\n{ask.text}" if ask.nonce else ask.text}
+        message: dict[str, Any] = {"role": "user", "content": ask.marked_text}
+        system = [{"role": "system", "content": ask.marked_system}] if ask.system else []
         if ask.images:
             message["images"] = [url.partition(",")[2] for url in ask.images]
         return {
             "model": ask.model,
-            "messages": [message],
+            "messages": [*system, message],
             "stream": True,
             "options": {"num_predict": ask.max_tokens, **ask.sampling},
         }
