@@ -166,6 +166,7 @@ def models(rows: Sequence[Row]) -> Table:
         line = [row.model["key"], row.node, row.engine, *(row.model[key] for key in keys)]
         if tuple(line) not in seen:
             seen.add(tuple(line))
+            line = [f"{value:.2f}" if isinstance(value, float) else value for value in line]
             shown = [
                 str(value)[:12] if str(key).endswith("sha256") and value else value
                 for key, value in zip(keys, line[3:])

@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from mi50.bench import adapters, derive, figures, reading, record, stats
-from mi50.bench.store import read_events
+from mi50.bench import again, record, stats
 
 from .records import Record, Run
 
@@ -42,12 +41,7 @@ class Streams:
             return stored
         path = self.run.path.parent / request["events_file"]
         try:
-            head, events = read_events(path)
-            adapter = adapters.adapter(str(head["adapter"]))
-            heard = reading.read(adapter, events)
-            raw = head["server"] if adapter.metrics_prefix else dict(heard.server)
-            timing = derive.Timing(int(head["t0_ns"] or 0), head["body_sent_ns"], head["headers_ns"])
-            own = figures.figures(adapter.kind, raw)
+            found = again.derived(self.run.path.parent, request)
         except FileNotFoundError:
             self.missing.append(str(path))
             return stored
@@ -55,7 +49,6 @@ class Streams:
             self.disagreements.append(f"request {request['seq']}: its raw stream cannot be read: {exc!r}")
             return stored
         self.read += 1
-        found = derive.derive(heard, timing, own, adapter.headers_mark_prefill)
         for name, metric in found.items():
             same = name in stored and stored[name]["formula"] == metric["formula"]
             if same and differ(metric["value"], stored[name]["value"]):

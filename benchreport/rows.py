@@ -79,8 +79,9 @@ class Row:
         model = self.model
         if model["sha256"]:
             return str(model["sha256"])[:8]
-        said = [str(model[key]) for key in ("format", "bytes", "served") if model[key]]
-        return "/".join(said) or "unknown weights"
+        size = f"{model['bytes'] / 1e6:.0f} MB" if model["bytes"] else ""
+        served = str(model["served"] or "").rpartition("/")[2]
+        return " ".join(filter(None, (model["format"], served, size))) or "unknown weights"
 
     @property
     def totals(self) -> Record:

@@ -91,7 +91,7 @@ def status(row: Row) -> Value:
     if row.ok:
         return Value("OK", "text", f"{row.cell['ok']}/{row.cell['measured']}")
     reason = row.cell["reject_reason"] or STATUSES.get(row.status, "")
-    return Value(row.status, "status", f"{row.cell['ok']}/{row.cell['measured']} counted", note=reason)
+    return Value(row.status, "status", f"{row.cell['ok']}/{row.cell['measured']} OK", note=reason)
 
 
 def headline(row: Row, which: str) -> Value:
@@ -105,7 +105,8 @@ def headline(row: Row, which: str) -> Value:
     named = status(row)
     seen = ""
     if figure is not None and figure.median is not None:
-        share = f"in {row.cell['ok']}/{row.cell['measured']}" if row.cell["ok"] else "seen, does not count"
+        some = 0 < row.cell["ok"] < row.cell["measured"]
+        share = f"in {row.cell['ok']}/{row.cell['measured']}" if some else "seen, does not count"
         seen = f"{digits(figure.median)} {share}"
     return Value(named.text, "status", seen or named.detail, note=named.note)
 

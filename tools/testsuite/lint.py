@@ -12,7 +12,14 @@ from tools import stack_files
 from tools.testsuite.steps import ROOT, Stage, tool
 
 # What mypy --strict checks: logic that runs on nodes, the fan daemon, the compute proof, the tools, the lab.
-TYPED = ("module_utils/mi50", "roles/fan_control/files/mi50_fand", "compute/mi50_compute", "tools", "lab")
+TYPED = (
+    "module_utils/mi50",
+    "roles/fan_control/files/mi50_fand",
+    "compute/mi50_compute",
+    "benchreport",
+    "tools",
+    "lab",
+)
 SHELL_SHEBANG = re.compile(rb"^#!\s*/(?:usr/)?bin/(?:env )?(?:ba|da)?sh\b")
 
 

@@ -122,7 +122,7 @@ def _coherent(check: Check, answer: str) -> tuple[bool, str]:
     broken = sum(
         1 for c in answer if c == "\ufffd" or (unicodedata.category(c) in ("Cc", "Co", "Cn") and c not in "\n\r\t")
     )
-    least = float(check.get("min_ratio", 0.12))
+    least = float(check.get("min_ratio", 0.2))
     passed = (len(data) < 200 or ratio >= least) and broken <= len(answer) // 200
     return passed, f"packs to {ratio:.0%} of its size, {broken} broken characters"
 

@@ -147,7 +147,7 @@ def test_markdown_has_whole_tables(report: Result) -> None:
     for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1, block[:200]
-    notes = re.findall(r"\*\*OOM\*\* \(0/6 counted\) \[(\d+)\]", text)
+    notes = re.findall(r"\*\*OOM\*\* \(0/6 OK\) \[(\d+)\]", text)
     assert notes
     assert f"\n{notes[0]}. HIP out of memory" in text
 

@@ -117,16 +117,15 @@ HEAD = {
     "t0_ns": 1_000_000_000,
     "body_sent_ns": 1_000_500_000,
     "headers_ns": 1_010_000_000,
-    "server": None,
 }
 
 
 def recorded(folder: Path) -> tuple[dict[str, Any], Run]:
     """A request whose raw stream lies beside the run, as the node writes both."""
-    with Store(folder, "run", "llama.cpp") as store:
-        name = store.put_events("c-1-0", HEAD, stream())
     adapter = adapters.adapter("llama.cpp")
     heard = reading.read(adapter, stream())
+    with Store(folder, "run", "llama.cpp") as store:
+        name = store.put_events("c-1-0", {**HEAD, "server": dict(heard.server)}, stream())
     own = figures.figures("llama.cpp", dict(heard.server))
     timing = derive.Timing(HEAD["t0_ns"], HEAD["body_sent_ns"], HEAD["headers_ns"])  # type: ignore[arg-type]
     request = copy.deepcopy(fresh("request"))

@@ -51,7 +51,7 @@ def test_a_failed_cell_shows_its_status_and_reason_and_no_figure(fleet_rows: lis
     cells = next(cells for cells in table.rows if cells[0].detail == "geometry")
     assert [(value.text, value.kind) for value in cells[6:8]] == [("OOM", "status")] * 2
     assert cells[6].note == "HIP out of memory: tried to allocate 2.1 GiB"
-    assert cells[6].detail == "0/6 counted"
+    assert cells[6].detail == "0/6 OK"
 
 
 def test_clocks_that_disagree_leave_a_figure_that_does_not_count(fleet_rows: list[Row]) -> None:
@@ -172,3 +172,22 @@ def test_controls_that_failed_are_marked(tmp_path: Path) -> None:
     place = next(i for i, column in enumerate(table.columns) if column.title == "deliberate repeat")
     assert [(c[place].text, c[place].kind) for c in table.rows] == [("FAILED", "status"), ("ok", "text")]
     assert table.rows[0][place].note == "the repeat was not faster"
+
+
+def test_weights_without_a_checksum_are_told_apart_by_what_is_known(tmp_path: Path) -> None:
+    MadeUp(tasks=["algebra"]).write(tmp_path)
+    row = rows(read([tmp_path]))[0]
+    row.model.update(sha256=None, format="gguf q4_0", served="/srv/models/m.gguf", bytes=246_587_904)
+    assert row.weights == "gguf q4_0 m.gguf 247 MB"
+    row.model.update(format=None, served=None, bytes=None)
+    assert row.weights == "unknown weights"
+
+
+def test_a_cell_that_failed_although_all_its_requests_are_ok_shows_no_figure(tmp_path: Path) -> None:
+    """Such as one whose coherence probe found a broken kernel."""
+    MadeUp(tasks=["algebra"]).write(tmp_path)
+    found = rows(read([tmp_path]))
+    found[0].cell.update(status="IMPLAUSIBLE", reject_reason="coherence probe")
+    value = content.cells(found).rows[0][2]
+    assert (value.kind, value.value) == ("status", None)
+    assert value.detail.endswith("seen, does not count")
