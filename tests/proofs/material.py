@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+import msgpack
+
 from lab import cache
 from lab.mirror import tree
 from lab.settings import from_environment
@@ -14,6 +16,7 @@ from tests.unit.rocblas import synthetic
 FOLDER = "./usr/lib/x86_64-linux-gnu/rocblas/*/library/"
 # Small architectures of Debian's build whose code objects stand in for gfx906 in forged archives.
 OTHERS = ("gfx900", "gfx908", "gfx90a")
+GROUPS, PER_PART = 6, 4
 
 
 class Material(NamedTuple):
@@ -54,6 +57,43 @@ def real() -> Material:
     shared = {name: data for name, data in files.items() if "gfx" not in name}
     foreign = [data for name, data in files.items() if any(other in name for other in OTHERS)]
     return Material("Debian's librocblas4", kernels, shared, foreign)
+
+
+def part_of(whole: Material) -> Material:
+    """A few real files of each kind that belong together, a tenth of the bytes; the index is cut down to them."""
+    tree = msgpack.unpackb(whole.kernels[whole.index], strict_map_key=False)
+    chosen: set[str] = set()
+    for group in ("_fallback", "_gfx906"):
+        named = {name for name in _placeholders(tree) if name.endswith(group)}
+        chosen |= set(sorted(named, key=lambda name: (_size(whole, name), name))[:GROUPS])
+    stems = {name.removesuffix("_gfx906").removesuffix("_fallback") for name in chosen}
+    kernels = {
+        name: data
+        for name, data in whole.kernels.items()
+        if name.startswith("Kernels.so") or any(_belongs(name, stem, chosen) for stem in stems)
+    }
+    kernels[whole.index] = msgpack.packb({"rows": [{"type": "Placeholder", "value": name} for name in sorted(chosen)]})
+    shared = {name: data for name, data in whole.shared.items() if name.removesuffix(".dat") in chosen}
+    small = sorted(whole.foreign, key=len)[:PER_PART]
+    return Material(f"{len(kernels)} files of {whole.name}", kernels, shared, small)
+
+
+def _placeholders(node: object) -> set[str]:
+    if isinstance(node, dict):
+        own = {str(node["value"])} if node.get("type") == "Placeholder" else set()
+        return own.union(*map(_placeholders, node.values()))
+    return set().union(*map(_placeholders, node)) if isinstance(node, list) else set()
+
+
+def _belongs(name: str, stem: str, chosen: set[str]) -> bool:
+    """The code objects and the catalog of a chosen group, and nothing of a group that was not."""
+    rest = name.removeprefix(stem)
+    group = "_fallback" if rest.startswith("_fallback_") else "_gfx906"
+    return rest != name and rest.startswith(("_fallback_gfx906", "_gfx906")) and stem + group in chosen
+
+
+def _size(whole: Material, name: str) -> int:
+    return sum(len(data) for other, data in whole.kernels.items() if other.startswith(name))
 
 
 def _unpack(deb: Path, folder: Path) -> None:

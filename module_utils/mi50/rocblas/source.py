@@ -17,6 +17,8 @@ from .unpack import compressed, opened
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
 AR_END = b"`\n"
+# Where time, owner, group, mode and size end in a header. Only the size is used, but a damaged one is damaged.
+AR_FIELDS = (16, 28, 34, 40, 48, 58)
 MAX_CONTROL = 16 * 1024**2
 MAX_CONTROL_PLAIN = 64 * 1024**2
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
@@ -94,22 +96,30 @@ def _locate_deb(source: IO[bytes], head: bytes, size: int, collector: Collector)
         while len(head) < at + AR_HEADER:
             head += _exactly(source, min(CHUNK, size - len(head)), collector.label)
         header = head[at : at + AR_HEADER]
-        name, length = header[:16].decode("ascii", "replace").strip(" /"), header[48:58].strip()
-        if header[58:] != AR_END or not length.isdigit() or at + AR_HEADER + int(length) > size:
+        name, numbers = header[:16].decode("ascii", "replace").strip(" /"), _ar_numbers(header)
+        length = numbers[-1] if numbers else size
+        if at + AR_HEADER + length > size:
             raise SourceRejected(f"{collector.label}: damaged or cut off: no valid .deb. Fetch it again.")
         at += AR_HEADER
         if name.startswith("data.tar"):
-            if at + int(length) + int(length) % 2 != size:
+            if at + length + length % 2 != size:
                 raise SourceRejected(f"{collector.label}: damaged: it does not end with its {name}. Fetch it again.")
             head += _exactly(source, min(16, size - len(head)) if len(head) < at + 16 else 0, collector.label)
-            return _Section(head, at, int(length), "deb")
-        if int(length) > MAX_CONTROL:
-            raise SourceRejected(f"{collector.label}: refused, its {name} has {int(length)} bytes.")
-        while len(head) < at + int(length):
+            return _Section(head, at, length, "deb")
+        if length > MAX_CONTROL:
+            raise SourceRejected(f"{collector.label}: refused, its {name} has {length} bytes.")
+        while len(head) < at + length:
             head += _exactly(source, min(CHUNK, size - len(head)), collector.label)
         if name.startswith("control.tar"):
-            _control(head[at : at + int(length)], collector)
-        at += int(length) + int(length) % 2
+            _control(head[at : at + length], collector)
+        at += length + length % 2
+
+
+def _ar_numbers(header: bytes) -> list[int]:
+    """The numbers of an ar member's header; empty when it is damaged."""
+    fields = [header[first:last].rstrip(b" ") for first, last in zip(AR_FIELDS, AR_FIELDS[1:])]
+    sound = header[AR_FIELDS[-1] :] == AR_END and all(field.isdigit() for field in fields)
+    return [int(field) for field in fields] if sound else []
 
 
 def _exactly(source: IO[bytes], count: int, label: str) -> bytes:
