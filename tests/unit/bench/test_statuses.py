@@ -266,3 +266,18 @@ def test_the_documentation_has_every_status_and_formula(repo_root: Path) -> None
         assert f"| `{name}` | {text} |" in page
     for name, formula in FORMULAS.items():
         assert f"| `{name}` | `{formula.id}` | {formula.unit or 'ratio'} | {formula.text} |" in page
+
+
+def test_a_server_elsewhere_that_went_away(serve: Serve, bench: Bench) -> None:
+    """No process can be seen; but after the cut nobody listens any more."""
+    made: list[Server] = []
+
+    def answer(document: dict[str, Any], number: int) -> tuple[Script, str]:
+        if number < 3:
+            return good(document, number)
+        made[0].refuse = 10_000
+        return CUT, "reset"
+
+    made.append(serve(answer))
+    cell = bench.cell()
+    assert (cell["status"], cell["ok"], cell["measured"]) == (record.SERVER_DIED, 2, 3)
