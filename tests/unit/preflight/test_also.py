@@ -128,11 +128,17 @@ def test_module_refuses_wrong_questions(
 
 
 def test_module_asks_no_role_after_a_failed_check(
-    plugin: Callable[[str, str], ModuleType], stack: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    plugin: Callable[[str, str], ModuleType],
+    stack: dict[str, Any],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    module = plugin("library", "preflight_host")
+    monkeypatch.setattr(module.also, "ask", lambda _questions, _run: {"gfx906_rocblas": {"files": {}}})
     question = {"gfx906_rocblas": {"dest": [str(tmp_path)], "src": "/none"}}
     with patch_module_args({"stack": stack, "root": str(tmp_path), "also": question}), pytest.raises(SystemExit):
-        plugin("library", "preflight_host").main()
+        module.main()
     result = json.loads(capfd.readouterr().out)
     assert "fail" in {check["status"] for check in result["checks"]}
     assert (result["answers"], result["settled"]) == ({}, False)
