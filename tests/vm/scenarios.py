@@ -74,7 +74,7 @@ def _errors(scene: Scene, errno: int) -> Outcome:
     since = 0.0
     for card in scene.bench.cards:
         since = card.fail(errno)
-    return scene.full_within(since, 5.0, 25.0)
+    return scene.full_within(since, 5.0, 15.0)
 
 
 def sensors_eio(scene: Scene) -> Outcome:
@@ -124,7 +124,7 @@ def renumbered(scene: Scene) -> Outcome:
     for card in reversed(bench.cards):
         machine.call("write", "/sys/bus/pci/drivers/amdgpu/bind", card.pci)
     since = bench.all_cards(**HOT)
-    return _no_foreign(foreign, before, scene.full_within(since, 5.0, 25.0))
+    return _no_foreign(foreign, before, scene.full_within(since, 5.0, 15.0))
 
 
 def chip_gone(scene: Scene) -> Outcome:
@@ -135,14 +135,14 @@ def chip_gone(scene: Scene) -> Outcome:
     bench.all_cards(**HOT)
     bench.wait(6)
     scene.chip.bind()
-    return _no_foreign(foreign, before, scene.full_within(bench.now(), 5.0, 25.0))
+    return _no_foreign(foreign, before, scene.full_within(bench.now(), 5.0, 15.0))
 
 
 def card_gone(scene: Scene) -> Outcome:
     """One card falls off the bus, the other gets hot: both blowers full within 5 s."""
     scene.bench.cards[0].remove()
     since = scene.bench.cards[1].set(**HOT)
-    return scene.full_within(since, 5.0, 25.0)
+    return scene.full_within(since, 5.0, 15.0)
 
 
 def firmware_fights(scene: Scene) -> Outcome:
@@ -209,7 +209,7 @@ def sigstop(scene: Scene) -> Outcome:
     """SIGSTOP while the cards get hot: full within 12 s."""
     since = scene.bench.signal(scene.program.unit, "STOP")
     scene.bench.all_cards(**HOT)
-    return scene.full_within(since, 12.0, 40.0)
+    return scene.full_within(since, 12.0, 20.0)
 
 
 def idle(scene: Scene) -> Outcome:
