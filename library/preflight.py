@@ -23,7 +23,7 @@ options:
     type: bool
     default: true
   also:
-    description: Name of a module to the name of the variable with its options, for O(preflight_host#module:also).
+    description: Name of a module to the name of the variable with its options, see C(also) of M(preflight_host).
     type: dict
     default: {}
   dir:

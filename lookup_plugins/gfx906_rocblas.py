@@ -19,9 +19,6 @@ options:
     required: true
     type: list
     elements: str
-seealso:
-  - plugin: mi50_stack
-    plugin_type: lookup
 """
 
 EXAMPLES = r"""
