@@ -36,6 +36,7 @@ _raw:
   description:
     - C(config), the text of config.json, and C(channels), the channel list of the fail-safe; empty without blowers.
     - C(files), each with C(path), C(mode) and C(sha256), or C(content) when asked for.
+    - C(package), the folder of the daemon's package on the node.
     - C(warnings), what the daemon would say about a configuration that it takes.
     - C(unmeasured), names of the blowers without a calibration.
   type: list
@@ -168,6 +169,7 @@ class LookupModule(LookupBase):
                 for name, key in (("config.json", "config"), ("channels", "channels"))
                 if plan[key]
             ]
+            plan["package"] = f"{LIBRARY}/mi50_fand"
             plan["files"] = described([*shipped(), *rendered(settings), *own], bool(self.get_option("contents")))
             plans.append(plan)
         return plans

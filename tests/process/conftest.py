@@ -174,6 +174,19 @@ def box(machine: Box, request: pytest.FixtureRequest) -> Iterator[Box]:
         print(machine.sh("journalctl --no-pager -n 60", check=False))
 
 
+@pytest.fixture
+def unmapped(machine: Box) -> Iterator[Box]:
+    """A node without the daemon, whose first two headers have fans that turn."""
+    units = f"{UNIT} mi50-fan-guardian.timer mi50-fan-early.service mi50-fan-sleep.service"
+    machine.sh(f"systemctl disable --now {units}", check=False)
+    machine.sh(
+        f"rm -rf /etc/mi50-fand /run/mi50-fand; cp -a /srv/fan/pristine/. {SYS}/; date '+%F %T' >/run/test-began"
+    )
+    machine.sh("systemd-run -q --unit=probe-fans python3 /opt/probe_fans.py")
+    yield machine
+    machine.sh(f"systemctl stop probe-fans; systemctl disable --now {units}", check=False)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Let the fixture know that the test failed, so that it prints the journal."""

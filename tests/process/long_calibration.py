@@ -12,7 +12,6 @@ import yaml
 
 from tests.process.conftest import DEVICE, UNIT, Box
 from tests.process.test_plays import Controller
-from tests.process.test_plays import unmapped as unmapped  # the fixture
 
 pytestmark = pytest.mark.process
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,19 +44,6 @@ class Controller:
         return found
 
 
-@pytest.fixture
-def unmapped(machine: Box) -> Iterator[Box]:
-    """A node without the daemon, whose first two headers have fans that turn."""
-    units = f"{UNIT} mi50-fan-guardian.timer mi50-fan-early.service mi50-fan-sleep.service"
-    machine.sh(f"systemctl disable --now {units}", check=False)
-    machine.sh(
-        f"rm -rf /etc/mi50-fand /run/mi50-fand; cp -a /srv/fan/pristine/. {SYS}/; date '+%F %T' >/run/test-began"
-    )
-    machine.sh("systemd-run -q --unit=probe-fans python3 /opt/probe_fans.py")
-    yield machine
-    machine.sh(f"systemctl stop probe-fans; systemctl disable --now {units}", check=False)
-
-
 def test_map_needs_a_limit(unmapped: Box, tmp_path: Path) -> None:
     controller = Controller(tmp_path)
     done = controller.run("fan_map.yml")
@@ -68,7 +54,7 @@ def test_map_needs_a_limit(unmapped: Box, tmp_path: Path) -> None:
 
 def test_map_writes_what_the_daemon_then_governs(unmapped: Box, tmp_path: Path) -> None:
     controller = Controller(tmp_path)
-    channels = f'{{"fan_control_map_channels": ["{DEVICE}#1", "{DEVICE}#5"]}}'
+    channels = f'{{"fan_control_map_channels": ["{DEVICE}#1", "{DEVICE}#5"], "fan_control_measure_seconds": 1}}'
     done = controller.run("fan_map.yml", "--limit", "box", "-e", channels)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "pwm5: no tacho answered" in done.stdout
