@@ -206,10 +206,23 @@ def test_unsupported_before_anything_is_sent(
 
 
 def test_implausible_by_the_wall_clock(serve: Serve, bench: Bench) -> None:
-    """The server claims a million tokens a second; 47 took 470 ms."""
-    serve(always(ending(usage(40, 48, timings=timings(40, 0, 1, 48, 0.047)))))
+    """The server claims 47 tokens in 5 ms; they took 470 ms."""
+    serve(always(ending(usage(40, 48, timings=timings(40, 0, 1, 48, 5.0)))))
     cell = bench.cell()
     assert (cell["status"], cell["headline"]["decode"]["median"]) == (record.IMPLAUSIBLE, None)
+    assert "on the wall clock" in cell["reject_reason"]
+
+
+def test_loading_again_before_t0_is_waited_for(serve: Serve, bench: Bench) -> None:
+    """The list of models is there already, the model is not: the request was not taken, so it may be sent again."""
+
+    def answer(document: dict[str, Any], number: int) -> tuple[Script, str]:
+        return (plain(503, LOADING), "close") if number < 2 else good(document, number)
+
+    server = serve(answer)
+    cell = bench.cell()
+    assert (cell["status"], cell["retries"]) == (record.OK, {"refused": 0, "loading": 2})
+    assert len(server.asked) == 2 + 7
 
 
 def test_implausible_by_the_roofline(serve: Serve, bench: Bench) -> None:
