@@ -8,6 +8,7 @@ Documented in library/benchmark_run.py.
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,9 @@ class ActionModule(ActionBase):
             if given.get("state", "begun") == "finished":
                 register.finish(str(given["id"]), now)
                 return {**result, "changed": False, "id": given["id"]}
-            found = register.begin(
-                str(given.get("id") or ""), given["what"], now, dry=self._task.check_mode, harness=_CHECKOUT
-            )
+            # Plugins run in children of ansible-playbook.
+            options = {"dry": self._task.check_mode, "harness": _CHECKOUT, "caller": str(os.getppid())}
+            found = register.begin(str(given.get("id") or ""), given["what"], now, **options)
         except RegisterError as exc:
             raise AnsibleActionFail(str(exc)) from exc
         return {**result, "changed": False, **found}

@@ -27,10 +27,13 @@ class Register:
         """The folder need not exist."""
         self._folder = folder
 
-    def begin(self, wanted: str, what: dict[str, Any], now: datetime, *, dry: bool, harness: Path) -> dict[str, Any]:
+    def begin(
+        self, wanted: str, what: dict[str, Any], now: datetime, *, dry: bool, harness: Path, caller: str = ""
+    ) -> dict[str, Any]:
         """Return `{"id", "dir", "resumed", "commit"}` of the run to work on. Raises RegisterError.
 
-        `wanted` names a run, is `new`, or empty: then the newest unfinished run of the same `what`, if any.
+        `wanted` names a run, is `new`, or empty: then the newest unfinished run of the same `what`, if any. `caller`
+        tells the batches of one call from another call, so that `new` begins one run and not one a batch.
         """
         key = fingerprint(what)
         if wanted and not _ID.match(wanted):
@@ -46,7 +49,7 @@ class Register:
                 )
             run_id = wanted
         else:
-            run_id = ("" if wanted == NEW else self._unfinished(key)) or self._free(now)
+            run_id = self._unfinished(key, (caller or "-") if wanted == NEW else "") or self._free(now)
             known = self._read(run_id)
         if not dry:
             self._write(
@@ -66,9 +69,11 @@ class Register:
             raise RegisterError(f"there is no run {run_id} in {self._folder}")
         self._write(run_id, {**known, "finished": _utc(now)})
 
-    def _unfinished(self, key: str) -> str:
+    def _unfinished(self, key: str, caller: str) -> str:
+        """The newest unfinished run; only one that this caller began, if one is named."""
         runs = [self._read(path.name) for path in sorted(self._folder.glob("*")) if path.is_dir()]
         found = [run for run in runs if run and run.get("key") == key and not run.get("finished")]
+        found = [run for run in found if not caller or run.get("caller") == caller]
         return str(max(found, key=lambda run: str(run.get("begun")))["id"]) if found else ""
 
     def _free(self, now: datetime) -> str:

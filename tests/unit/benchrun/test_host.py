@@ -1,0 +1,225 @@
+"""The order in which a host is measured, on a host of a few lines that keeps a diary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mi50.benchrun.definition import parse
+from mi50.benchrun.host import Limits, NodeLost, NodeProblem, Order, Runner, result
+from mi50.benchrun.plan import Choice
+
+CELL = {
+    "id": "t.fixed",
+    "model": "m",
+    "task": {
+        "id": "t", "prompt": "p", "mode": "fixed", "lang": "en", "max_tokens": 8, "min_tokens": 8, "context": 0, "lengths": [],
+    },
+    "measure": {"repeats": 6, "max_repeats": 12, "warmups": 1},
+    "roofline": None,
+}  # fmt: skip
+SUITE = {"models": {"m": {"name": "m"}}, "cells": [CELL], "images": []}
+
+
+class Host:
+    """Answers like a node; `fails` names calls that raise, once each unless they end in a star."""
+
+    limits = Limits(10, 6, 1, 100)
+
+    def __init__(self, *fails: str) -> None:
+        self.fails = list(fails)
+        self.diary: list[str] = []
+        self.done: dict[str, Any] = {}
+        self.said: list[str] = []
+        self.baselines: Iterator[str] = iter([])
+        self.polls = 0
+
+    def _note(self, what: str) -> None:
+        self.diary.append(what)
+        for fail in list(self.fails):
+            if what.startswith(fail.split("!")[0].rstrip("*")):
+                if not fail.endswith("*"):
+                    self.fails.remove(fail)
+                raise NodeLost("gone") if "!" in fail else NodeProblem("broken")
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def node(self, action: str, **arguments: Any) -> dict[str, Any]:
+        self._note(f"{action} {arguments.get('unit', '')}".strip())
+        return {"stopped": [], "started": [], "seconds": 1.0, "missing": []}
+
+    def benchmark(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._note(f"{arguments['action']} {arguments.get('phase', arguments['engine']['name'])}")
+        if arguments["action"] == "summary":
+            return {"cells": list(self.done.get(arguments["engine"]["name"], []))}
+        return {"baseline": {"status": next(self.baselines, "OK"), "reason": "held"}}
+
+    def begin(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._note(f"begin {arguments['engine']['name']}")
+        self.last = arguments
+        return {"ansible_job_id": "j"}
+
+    def peek(self, job: dict[str, Any]) -> tuple[str, str]:
+        return '{"phase": "measure", "rep": 1, "reps": 6}', '{"started": true, "finished": false}' if self.polls else ""
+
+    def poll(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        self._note("poll")
+        return {"cell": {"status": "OK", "ok": 6, "measured": 6, "headline": {}}}
+
+    def pictures(self) -> dict[str, tuple[str, bytes]]:
+        return {}
+
+    def put(self, name: str, data: bytes) -> None:
+        self._note(f"put {name}")
+
+    def collect(self) -> None:
+        self._note("collect")
+
+
+class Clock:
+    """Time that passes by sleeping."""
+
+    now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def runner(host: Host, *names: str, unit: bool = True) -> Runner:
+    engines = [
+        {"name": name, "url": "http://127.0.0.1:1", "model": "m", **({"unit": f"{name}.service"} if unit else {})}
+        for name in names
+    ]
+    common = {"run": {"id": "r"}, "sysfs_root": "/sys"}
+    clock = Clock()
+    return Runner(host, Order(parse(engines, {"m": "m"}), SUITE, Choice(), common), clock.sleep, clock)
+
+
+ONE = ["summary {0}", "stop", "baseline before", "start {0}.service", "baseline loaded"]
+CELLS = ["begin {0}", "poll", "collect"]
+AFTER = ["stop", "baseline after", "collect"]
+
+
+def expected(*parts: list[str], name: str) -> list[str]:
+    return [line.format(name) for part in parts for line in part]
+
+
+def test_one_engine_after_the_other() -> None:
+    host = Host()
+    found = runner(host, "a", "b").measure()
+    assert host.diary == [
+        "prepare",
+        *expected(ONE, CELLS, AFTER, name="a"),
+        *expected(ONE, CELLS, AFTER, name="b"),
+        "restore",
+        "collect",
+    ]
+    assert (found["statuses"], found["problems"], found["lost"]) == ({"OK": 2}, [], False)
+
+
+def test_a_server_that_runs_already_is_left_alone() -> None:
+    host = Host()
+    runner(host, "a", unit=False).measure()
+    assert host.diary == ["prepare", "summary a", "start", "baseline loaded", *CELLS[:0], "begin a", "poll", "collect", "collect", "collect"]  # fmt: skip
+
+
+def test_an_engine_that_does_not_start_keeps_its_place_in_the_table() -> None:
+    host = Host("start a.service")
+    found = runner(host, "a", "b").measure()
+    assert found["statuses"] == {"OK": 2}, "the cells are asked for all the same"
+    assert found["problems"] == ["a: broken"]
+    assert "begin b" in host.diary
+
+
+def test_a_dead_server_is_not_waited_for() -> None:
+    host = Host("start a.service")
+    runner(host, "a").measure()
+    assert host.last["measure"]["load_timeout"] < 10
+
+
+def test_a_failing_cell_call_still_restores_and_collects() -> None:
+    host = Host("begin a")
+    found = runner(host, "a", "b").measure()
+    assert found["problems"] == ["broken"]
+    assert host.diary[-2:] == ["restore", "collect"]
+
+
+def test_a_host_that_goes_away_is_reported_not_raised() -> None:
+    host = Host("begin a!")
+    found = runner(host, "a").measure()
+    assert found["lost"] and found["problems"] == ["the host went away: gone"]
+    assert "restore" not in host.diary, "there is nobody to ask"
+
+
+def test_a_broken_connection_does_not_lose_the_cell() -> None:
+    host = Host("poll!", "poll!", "poll!")
+    found = runner(host, "a").measure()
+    assert (found["statuses"], found["lost"]) == ({"OK": 1}, False)
+    assert host.diary.count("begin a") == 1
+
+
+def test_a_host_is_given_up_after_a_while() -> None:
+    host = Host("poll!*")
+    found = runner(host, "a").measure()
+    assert found["lost"]
+    assert 90 <= host.diary.count("poll") <= 110
+
+
+def test_an_engine_that_is_through_is_not_started() -> None:
+    host = Host()
+    host.done["a"] = [{"cell_id": "m.t.fixed.en", "status": "TRUNCATED"}]
+    found = runner(host, "a").measure()
+    assert host.diary == ["prepare", "summary a", "collect", "restore", "collect"]
+    assert found["statuses"] == {"TRUNCATED": 1}
+
+
+@pytest.mark.parametrize("status", ["TIMEOUT_CONNECT", "SERVER_DIED", "HTTP_503_LOADING", "DIRTY_BASELINE"])
+def test_a_cell_that_never_met_its_server_is_tried_again(status: str) -> None:
+    host = Host()
+    host.done["a"] = [{"cell_id": "m.t.fixed.en", "status": status}]
+    runner(host, "a").measure()
+    assert "begin a" in host.diary
+
+
+def test_vram_is_waited_for() -> None:
+    host = Host()
+    host.baselines = iter(["DIRTY_BASELINE", "DIRTY_BASELINE", "OK"])
+    runner(host, "a").measure()
+    assert host.diary[3:7] == ["baseline before"] * 3 + ["start a.service"]
+    assert not any("dirty" in line for line in host.said)
+
+
+def test_vram_that_is_not_given_back_is_said() -> None:
+    host = Host()
+    host.baselines = iter(["DIRTY_BASELINE"] * 3)
+    runner(host, "a").measure()
+    assert "a: dirty VRAM baseline: held" in host.said
+
+
+def test_the_plan_asks_nobody() -> None:
+    host = Host()
+    plan = runner(host, "a", "b").plan()
+    assert host.diary == []
+    assert [(p["engine"], p["stops"], p["cells"]) for p in plan] == [
+        ("a", ["b.service"], ["t.fixed"]),
+        ("b", ["a.service"], ["t.fixed"]),
+    ]
+
+
+def test_restoring_alone() -> None:
+    host = Host()
+    runner(host, "a").restore()
+    assert host.diary == ["restore"]
+
+
+def test_a_result_is_one_line() -> None:
+    figure = {"median": 12.34, "unit": "tok/s"}
+    record = {"status": "OK", "ok": 6, "measured": 6, "headline": {"prefill": figure, "decode": {"median": None}}}
+    assert result(record) == "OK, prefill 12.3 tok/s, 6 of 6 answered"
+    assert result({"status": "SHORT", "reject_reason": "why"}) == "SHORT: why, 0 of 0 answered"
