@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import shutil
 
 from lab import engine, inventory, nodes, site
@@ -15,13 +16,12 @@ from lab.settings import KNOWN_ENGINES, Settings
 # Node after node: two at once would measure each other.
 SERIAL = ("-e", "benchmark_serial=1")
 # The blog's eight tasks. On software Vulkan a token takes a tenth of a second: short answers, few repetitions.
-FULL = (
-    *("-e", "benchmark_suite=blog-2025-10"),
-    *("-e", "benchmark_max_tokens=48"),
-    *("-e", "benchmark_repeats=2"),
-    *("-e", "benchmark_modes=['fixed','natural']"),
-    *("-e", "benchmark_probes=[]"),
-)
+FULL = {
+    "benchmark_suite": "blog-2025-10",
+    "benchmark_max_tokens": 48,
+    "benchmark_repeats": 2,
+    "benchmark_probes": [],
+}
 
 
 def main(settings: Settings, rest: list[str]) -> int:
@@ -31,7 +31,7 @@ def main(settings: Settings, rest: list[str]) -> int:
     options, arguments = parser.parse_known_args(rest)
     if options.full:
         settings = dataclasses.replace(settings, engines=KNOWN_ENGINES)
-        arguments = [*FULL, *arguments]
+        arguments = ["-e", json.dumps(FULL), *arguments]
     return run(settings, arguments).returncode
 
 

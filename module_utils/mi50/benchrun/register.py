@@ -52,9 +52,8 @@ class Register:
             run_id = self._unfinished(key, (caller or "-") if wanted == NEW else "") or self._free(now)
             known = self._read(run_id)
         if not dry:
-            self._write(
-                run_id, {"id": run_id, "key": key, "what": what, "begun": _utc(now), "finished": None, **(known or {})}
-            )
+            fresh = {"id": run_id, "key": key, "what": what, "begun": _utc(now), "finished": None, "caller": caller}
+            self._write(run_id, known or fresh)
         return {
             "id": run_id,
             "dir": str(self._folder / run_id),
