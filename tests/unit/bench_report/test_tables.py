@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,12 @@ def test_a_cell_that_failed_although_all_its_requests_are_ok_shows_no_figure(tmp
     value = content.cells(found).rows[0][2]
     assert (value.kind, value.value) == ("status", None)
     assert value.detail.endswith("seen, does not count")
+
+
+def test_the_documentation_explains_every_formula_that_a_column_names(fleet_rows: list[Row], repo_root: Path) -> None:
+    text = (repo_root / "docs" / "benchmark-report.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([A-Za-z0-9_]+@\d+)`", text))
+    tables = [*blog.tables(fleet_rows), content.suite_totals(fleet_rows), content.cells(fleet_rows)]
+    tables += [content.agreement(fleet_rows), detail.vram(fleet_rows), detail.heat(fleet_rows)]
+    assert {column.formula for table in tables for column in table.columns if column.formula} <= explained
+    assert explained <= {formula.id for formula in [*FORMULAS.values(), *FORMULAS_HERE.values()]}

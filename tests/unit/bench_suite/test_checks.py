@@ -68,6 +68,7 @@ def test_thinking_before_the_answer_does_not_count() -> None:
         (r"\boxed{\dfrac{36}{5}}", 1, [7.2]),
         (r"\boxed{15}, \boxed{5}", 2, [15, 5]),
         (r"\boxed{a^{2} = 4}", 1, [4]),
+        (r"first \boxed{1}, then \boxed{15}, \boxed{5}", 2, [15, 5]),
         ("It costs 1,234.5 in all", 1, [1234.5]),
         ("temperature \u22127.5", 1, [-7.5]),
         ("10-3", 1, [3]),
