@@ -445,3 +445,12 @@ def test_a_cell_waits_for_another_ones_end(serve: Serve, bench: Bench, monkeypat
         bench.cell()
     assert bench.steps[0]["phase"] == "waiting"
     assert bench.cell()["status"] == record.OK
+
+
+def test_failures_do_not_call_for_more_of_them(serve: Serve, bench: Bench) -> None:
+    def uneven(document: dict[str, Any], number: int) -> tuple[Script, str]:
+        return llamacpp(40, document["max_tokens"], 100, 10 + number % 3 * 4, cached=20), "close"
+
+    serve(uneven)
+    cell = bench.cell()
+    assert (cell["status"], cell["measured"]) == (record.CACHED, 6)
