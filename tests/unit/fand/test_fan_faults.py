@@ -36,6 +36,18 @@ def test_f22_blower_stands(rig: Build, watts: float) -> None:
     assert plant.commands.words() == []  # the other blower turns: nothing is stopped
 
 
+def test_f22_full_speed_in_the_cycle_that_finds_it(rig: Build) -> None:
+    plant = rig()
+    plant.chip.tacho[2] = "0"
+    plant.run(1, IDLE)
+    assert plant.duty() < 30  # one sample may be a glitch
+    plant.engine.cycle()
+    assert plant.duty() == 100
+    plant.clock.now += 1
+    plant.run(1, IDLE)
+    assert not plant.said("THIRD_PARTY")
+
+
 def test_f22_kick_helps(rig: Build) -> None:
     plant = rig()
     plant.chip.tacho[2] = "0"

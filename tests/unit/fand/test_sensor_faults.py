@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 
 import pytest
+from mi50_fand.sample import Sensor
 
 from lab.plant.rig import IDLE, Rig
 
@@ -206,3 +207,38 @@ def test_f10_memory_alone_is_hot(rig: Build) -> None:
     plant.io.faults[attribute(plant, "mem")] = "90000"
     plant.run(1)
     assert plant.blower().duty > before + 20
+
+
+def test_f08_junction_below_edge(rig: Build) -> None:
+    """The hot spot is the hottest point of the die by definition."""
+    plant = rig()
+    for sensor, word in (("edge", "70000"), ("junction", "50000"), ("mem", "60000")):
+        plant.io.faults[attribute(plant, sensor)] = word
+    plant.run(5)
+    assert plant.duty() == 100
+    assert "SENSOR_DELTA" in plant.alarms()
+
+
+def test_f09_a_sudden_fall_is_believed_at_the_third_sample() -> None:
+    sensor = Sensor("junction", mandatory=True)
+    sensor.judge(0, "95000", 100.0, awake=True)
+    assert sensor.valid
+    for second, valid in ((1, False), (2, False), (3, True)):
+        sensor.judge(second, "30000", 100.0, awake=True)
+        assert sensor.valid is valid
+    assert sensor.temp == 30
+    sensor.judge(4, "5000", 100.0, awake=True)  # 25 K in 4 s is what a card does
+    assert sensor.valid
+
+
+def test_full_speed_near_the_limit_lasts_until_everything_is_calm(rig: Build) -> None:
+    plant = rig()
+    for sensor, word in (("junction", "96000"), ("edge", "80000"), ("mem", "75000")):
+        plant.io.faults[attribute(plant, sensor)] = word
+    plant.run(10, IDLE)
+    assert "THERMAL_FULL" in plant.alarms()
+    for sensor, word in (("junction", "70000"), ("edge", "65000"), ("mem", "60000")):
+        plant.io.faults[attribute(plant, sensor)] = word
+    assert set(duties(plant.run(60, IDLE))) == {100}
+    plant.run(60, IDLE)
+    assert plant.duty() < 90

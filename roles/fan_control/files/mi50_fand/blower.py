@@ -87,6 +87,16 @@ class Blower:
         self.order = Order(pwm(self.duty), full=self.fighting, toggle=toggle, prime=self.prime)
         return self.order
 
+    def kick_now(self, now: float) -> bool:
+        """Whether the blower was found standing in this cycle, and its order has become full speed."""
+        if not self.config.controlled or not self.tacho.kick or self.order.pwm == FULL_PWM:
+            return False
+        self.duty = FULL
+        self.ramp.lift(now)
+        self.order = Order(FULL_PWM, full=self.order.full, toggle=self.order.toggle)
+        self._after = None  # written after this cycle's look
+        return True
+
     def restless(self, now: float) -> bool:
         """Whether to assert the channel several times a cycle: somebody takes it, or its blower does not follow.
 

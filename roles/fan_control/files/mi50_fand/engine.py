@@ -135,6 +135,7 @@ class Engine:
         self._woke(now)
         self._look(now)
         self._blow(now)
+        self._kick(now)
         self._climb(now)
         for failure in self.commands.reap():
             self.journal.event(now, "LADDER_COMMAND", "ladder", failure, ERR)
@@ -220,6 +221,14 @@ class Engine:
                     # Looked up when a foreign value is seen, never each cycle.
                     blower.faults["THIRD_PARTY"] += f" by {', '.join(self.rivals()) or 'nobody that is known'}"
                 self.journal.faults(now, blower.config.name, blower.faults)
+
+    def _kick(self, now: float) -> None:
+        """A blower that was found standing gets full speed in this cycle, not in the next."""
+        for key, blower in self.blowers.items():
+            if blower.kick_now(now):
+                self._orders[blower.config.device][key] = blower.order
+                self.desk.ask(f"chip {blower.config.device}", partial(self._apply, self.channels, {key: blower.order}))
+                self.desk.wait([f"chip {blower.config.device}"], AGAIN_SECONDS)
 
     def _must_turn(self, blower: Blower) -> bool:
         """A blower that the daemon drives never stands; one with a probe of its own may, while its cards idle."""

@@ -16,6 +16,8 @@ STILL_RPM = 100.0
 # Less than this share of the slowest that its duty can mean is no rotation to speak of.
 STILL_SHARE = 0.25
 STALL_SECONDS = 3.0
+# Full speed costs nothing but noise: the second sample without rotation gets it, long before it is called a stall.
+KICK_AFTER_SECONDS = 1.0
 KICK_SECONDS = 2.0
 KICK_DUTY = 80.0
 SPIN_SECONDS = 3.0  # turning so long ends a stall
@@ -176,7 +178,7 @@ class Tacho:
             return
         self._zero_since = now if self._zero_since is None else self._zero_since
         still = now - self._zero_since
-        self.kick = self.kick or still >= STALL_SECONDS
+        self.kick = self.kick or still >= KICK_AFTER_SECONDS
         # At full speed already, there is nothing left to kick.
         kicked = 0.0 if self._least >= KICK_DUTY else KICK_SECONDS
         self.stalled = self.stalled or still >= STALL_SECONDS + kicked
