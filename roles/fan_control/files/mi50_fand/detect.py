@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RIVAL = 4
 VENDOR = "0x1002"
 # Vega 20 as Instinct MI50/MI60 and Radeon Pro VII / Radeon VII: the cards of gfx906.
-GFX906 = ("0x66a0", "0x66a1", "0x66a2", "0x66a3", "0x66a7", "0x66af")
+GFX906 = ("0x66a0", "0x66a1", "0x66a2", "0x66a3", "0x66a4", "0x66a7", "0x66af")
 
 
 def cards(io: Sysfs) -> list[dict[str, Any]]:
