@@ -22,9 +22,9 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if given.verb == "cycle":
         return cycle.prove(material.packages(), folder)
     stuff = material.made_up() if given.synthetic else material.real()
+    if not (given.whole or given.synthetic):
+        stuff = material.part_of(stuff)
     if given.verb == "mutate":
-        if not (given.whole or given.synthetic):
-            stuff = material.part_of(stuff)
         return mutate.prove(stuff, range(given.first, given.first + given.count), folder)
     return kill.prove(stuff, given.count, given.first, folder)
 
@@ -40,11 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     mutate = verbs.add_parser("mutate", help="spoiled packages: none is installed")
     mutate.add_argument("--count", type=int, default=2000)
     mutate.add_argument("--first", type=int, default=0, help="number of the first case; it is its seed")
-    mutate.add_argument("--whole", action="store_true", help="all 140 files, 142 MB, instead of 20 of 1 MB")
     kill = verbs.add_parser("kill", help="SIGKILL at random moments: never a mixed set, always a way on and back")
     kill.add_argument("--count", type=int, default=200)
     kill.add_argument("--first", type=int, default=0, help="number of the first trial; it is its seed")
     for verb in (mutate, kill):
+        verb.add_argument("--whole", action="store_true", help="all 140 files, 142 MB, instead of 20 of 1 MB")
         verb.add_argument("--synthetic", action="store_true", help="a few kilobytes instead of Debian's real kernels")
     verbs.add_parser("cycle", help="install, look again, roll back, install again, on the whole packages")
     bench = verbs.add_parser("bench", help="time and memory beside GNU tar and the manual way")
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         found = run(given, Path(folder))
     print(json.dumps(found, indent=1))
     if given.record:
-        results.record(given.verb + (" whole" if given.verb == "mutate" and given.whole else ""), found)
+        results.record(given.verb + (" whole" if vars(given).get("whole") else ""), found)
     return 1 if found.get("FAILED") or found.get("failed") else 0
 
 
