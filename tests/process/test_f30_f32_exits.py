@@ -59,7 +59,7 @@ def test_f31_sigkill(box: Box) -> None:
 def test_f31_sudden_end(box: Box, fault: str, ended: str) -> None:
     faulty(box, fault)
     seen = box.probe("touch", "/run/mi50-fault")
-    # One second until the daemon's next cycle comes to the fault, one for the way out; taking 96 MiB takes time as well.
+    # A second until the next cycle comes to the fault, one for the way out; taking 96 MiB takes time as well.
     assert 0 <= seen["full_s"] <= (4.0 if fault == "oom" else 2.0), seen
     assert 0 <= seen["back_s"] <= 8.0, seen
     assert ended in box.sh(
