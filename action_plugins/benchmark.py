@@ -74,6 +74,13 @@ class ActionModule(ActionBase):
             return {**result, "changed": False, "plan": runner.plan()}
         return {**result, **(runner.measure() if given["state"] == "measured" else runner.restore())}
 
+    def cleanup(self, force: bool = False) -> None:
+        """Remove temporary files; a host that went away must not turn its result into `unreachable`."""
+        try:
+            super().cleanup(force)
+        except AnsibleConnectionFailure as exc:
+            Display().vv(f"{self._task.action}: {exc}")
+
     def _choice(self) -> Choice:
         return Choice(self._given["repeats"], self._given["max_tokens"], self._given["measure"])
 
@@ -94,7 +101,12 @@ class ActionModule(ActionBase):
     @property
     def limits(self) -> host.Limits:
         """Seconds."""
-        return host.Limits(self._given["start_timeout"], self._given["settle_timeout"], self._given["poll"], self._given["lost_timeout"])
+        return host.Limits(
+            self._given["start_timeout"],
+            self._given["settle_timeout"],
+            self._given["poll"],
+            self._given["lost_timeout"],
+        )
 
     def say(self, text: str) -> None:
         """One line of progress."""
