@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import sys
@@ -19,6 +20,8 @@ A process of its own sends events at the given rate over loopback and stamps eac
 client reads as well. Lag is what kernel and client add until an event has its timestamp. The rate error compares
 decode by the client's first and last event with the sender's own stamps.
 Machine: {machine}; Python {python}; {repeats} streams of {seconds:g} s for each rate; medians, and the worst stream.
+Load of the machine (runnable programs on {cpus} processors, last minute): {load:.1f}. Above one a processor, the worst
+lags are those of a busy machine and not the client's.
 
 | events/s asked | sent | lag p50 | lag p99 | worst lag | rate error | worst rate error | CPU an event | CPU share |
 |---|---|---|---|---|---|---|---|---|
@@ -63,6 +66,8 @@ def main(write: str | None, seconds: float, repeats: int) -> int:
         sys.stderr.write(rows[-1] + "\n")
     page = _PAGE.format(
         machine=_machine(),
+        cpus=os.cpu_count(),
+        load=os.getloadavg()[0],
         python=platform.python_version(),
         repeats=repeats,
         seconds=seconds,
