@@ -11,35 +11,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from mi50.bench import again, api, prompt, record, stats
-from mi50.bench.settings import Call, Measure, Task
-from mi50.bench.store import Store, turn
+from mi50.bench import again, api, prompt, record
 
-from .conftest import PROPS, TASK, Bench
-from .virtual import DONE, MS, OK, Script, Server, chunk, llamacpp, plain, usage
-
-Serve = Callable[..., Server]
-
-
-def words(document: dict[str, Any]) -> int:
-    return len(document["messages"][0]["content"].split())
-
-
-def engine(document: dict[str, Any], _number: int) -> tuple[Script, str]:
-    """llama-server with a prompt cache: a token a word, 1 ms a token of prefill, 10 ms a token of decode."""
-    count, cached = words(document), 0
-    prefill = count
-    if document["cache_prompt"]:
-        cached, prefill = count - 1, 1
-    made = llamacpp(count, document["max_tokens"], prefill, 10, cached=cached, text="Paris ")
-    return made, "close"
-
-
-PAGES = {
-    "/props": PROPS,
-    "/apply-template": lambda document: {"prompt": document["messages"][0]["content"]},
-    "/tokenize": lambda document: {"tokens": document["content"].split()},
-}
+from .cellserver import PAGES, Serve, engine, words
+from .conftest import TASK, Bench
+from .virtual import DONE, MS, OK, Script, chunk, llamacpp, plain, usage
 
 
 @pytest.fixture
@@ -229,106 +205,6 @@ def test_answers_are_checked(serve: Serve, bench: Bench) -> None:
         bench.cell(id="b", checks=[{"id": "a", "kind": "no such kind"}])
 
 
-def test_finished_cells_are_not_measured_again(serve: Serve, bench: Bench) -> None:
-    server = serve(engine, pages=dict(PAGES))
-    first = bench.cell()
-    count = len(server.asked)
-    assert bench.cell() == first
-    assert len(server.asked) == count
-    bench.cell(max_tokens=40)  # another task under the same name is another measurement
-    assert len(server.asked) > count
-    assert bench.rows("cell")[-1]["attempt"] == 2
-
-
-def test_a_cut_line_is_taken_off_and_the_half_cell_begins_again(serve: Serve, bench: Bench) -> None:
-    server = serve(engine, pages=dict(PAGES))
-    bench.cell(id="first")
-    whole = bench.store().path.read_bytes()
-    bench.cell(id="second")
-    lines = bench.store().path.read_bytes()[len(whole) :].split(b"\n")
-    bench.store().path.write_bytes(whole + b"\n".join(lines[:3]) + b"\n" + lines[3][:50])  # killed while writing
-    second = bench.cell(id="second")
-    assert any("the last line was cut by a kill" in note for note in second["warnings"])
-    count = len(server.asked)
-    bench.cell(id="first")
-    assert len(server.asked) == count
-    assert (second["status"], second["attempt"]) == (record.OK, 2)
-    assert [row["cell_id"] for row in bench.store().cells()] == ["tiny.first.fixed", "tiny.second.fixed"]
-    mine = [row for row in bench.rows() if row["cell_id"] == "tiny.second.fixed"]
-    assert {row["attempt"] for row in mine} == {1, 2}
-
-
-def test_a_broken_file_is_refused(serve: Serve, bench: Bench) -> None:
-    serve(engine, pages=dict(PAGES))
-    bench.cell()
-    path = bench.store().path
-    path.write_bytes(b"not json\n" + path.read_bytes())
-    with pytest.raises(api.SettingsError, match="line 1 is no JSON"):
-        bench.cell(id="next")
-
-
-def test_two_writers_are_refused(tmp_path: Path, bench: Bench, serve: Serve) -> None:
-    serve(engine)
-    with Store(bench.directory, "t1", "llama.cpp"), pytest.raises(api.SettingsError, match="already going on"):
-        bench.cell()
-
-
-def test_the_key_is_nowhere(serve: Serve, bench: Bench, tmp_path: Path) -> None:
-    server = serve(engine, pages=dict(PAGES))
-    key = tmp_path / "key"
-    key.write_text("sk-very-secret-1\n")
-    key.chmod(0o600)
-    cell = bench.set(engine={"api_key_file": str(key)}).cell()
-    assert cell["status"] == record.OK
-    assert all(b"Authorization: Bearer sk-very-secret-1" in head for head in server.heads)
-    for path in bench.directory.rglob("*"):
-        data = path.read_bytes() if path.is_file() else b""
-        if path.suffix == ".gz":
-            data = zlib.decompress(data, 31)
-        assert b"very-secret" not in data, path
-    assert "very-secret" not in repr(Call({}, {"kind": "openai", **bench.params["engine"]}).endpoint())
-
-
-@pytest.mark.parametrize(("mode", "text", "reason"), [(0o644, "k", "chmod 0600"), (0o600, "", "one key"),
-                                                      (0o600, "a b", "one key")])  # fmt: skip
-def test_bad_key_files(bench: Bench, tmp_path: Path, mode: int, text: str, reason: str) -> None:
-    key = tmp_path / "key"
-    key.write_text(text)
-    key.chmod(mode)
-    with pytest.raises(api.SettingsError, match=reason):
-        bench.set(engine={"api_key_file": str(key)}).cell()
-    with pytest.raises(api.SettingsError, match="cannot be read"):
-        bench.set(engine={"api_key_file": str(tmp_path / "none")}).cell()
-
-
-def test_progress(serve: Serve, bench: Bench) -> None:
-    serve(engine, pages=dict(PAGES))
-    bench.set(run={"index": 3, "of": 8}, measure={"controls": True}).cell()
-    state = json.loads((bench.directory / "t1/progress.json").read_text())
-    assert (state["phase"], state["index"], state["of"], state["message"]) == ("done", 3, 8, "OK")
-    phases = list(dict.fromkeys(step["phase"] for step in bench.steps))
-    assert phases == ["coherence", "warmup", "measure", "repeat", "done"]
-
-
-def test_plan_sends_and_writes_nothing(serve: Serve, bench: Bench) -> None:
-    server = serve(engine)
-    params = {**bench.params, "task": TASK}
-    plan = api.measure(params, bench.roots, bench.steps.append, check=True)["plan"]
-    assert (plan["cell_id"], plan["finished"], plan["requests"]) == ("tiny.say.fixed", False, 7)
-    assert (server.connections, bench.directory.exists()) == (0, False)
-    bench.cell()
-    assert api.measure(params, bench.roots, bench.steps.append, check=True)["plan"]["finished"]
-
-
-def test_summary_lists_cells_and_files(serve: Serve, bench: Bench) -> None:
-    serve(engine, pages=dict(PAGES))
-    bench.cell()
-    found = api.summary(bench.params)
-    assert [(row["cell_id"], row["status"], row["ok"]) for row in found["cells"]] == [("tiny.say.fixed", "OK", 6)]
-    assert len(found["files"]) == 1 + 2 * 7  # the records; stream and answer of each request
-    assert all((bench.directory / "t1" / name).exists() for name in found["files"])
-
-
 def test_vllm_by_its_counters(serve: Serve, bench: Bench) -> None:
     """The server counts a request a moment after its last byte: the first scrape behind it is too early."""
     counters = {"n": 0, "prompt": 0, "done": 0}
@@ -367,60 +243,6 @@ def test_vllm_by_its_counters(serve: Serve, bench: Bench) -> None:
     assert bench.rows("run")[0]["framework"]["version"] == "0.11"
 
 
-@pytest.mark.parametrize(
-    ("group", "values", "reason"),
-    [
-        ("task", {"what": 1}, "task.what is unknown"),
-        ("task", {"kind": "sound"}, "one of text, image"),
-        ("task", {"max_tokens": "many"}, "no whole number"),
-        ("task", {"kind": "image"}, "there are no images"),
-        ("task", {"probe": "slope", "lengths": [5]}, "two lengths"),
-        ("task", {"prompt": " "}, "task.prompt is missing"),
-        ("measure", {"repeats": 0}, "must be 1 or more"),
-        ("measure", {"thermal": "hot"}, "warm, idle, off"),
-        ("measure", {"controls": "maybe"}, "no bool"),
-        ("measure", {"foo": 1}, "measure.foo is unknown"),
-        ("measure", {"sample_hz": 0}, "more than nothing"),
-        ("engine", {"kind": "tgi"}, "engine kind 'tgi' is unknown"),
-        ("engine", {"url": "ftp://x"}, "no address of a server"),
-        ("engine", {"url": "http://u:p@x:1"}, "carries a password"),
-        ("engine", {"apikey": "x"}, "engine.apikey is unknown"),
-        ("model", {"requested": ""}, "model.requested is missing"),
-        ("model", {"roofline": {"x": 1}}, "model.roofline.x is unknown"),
-        ("run", {"id": "../x"}, "run.id '../x' must be"),
-    ],
-)
-def test_bad_parameters(bench: Bench, group: str, values: dict[str, Any], reason: str) -> None:
-    task = values if group == "task" else {}
-    if group != "task":
-        bench.set(**{group: values})
-    with pytest.raises(api.SettingsError) as caught:
-        bench.cell(**task)
-    assert reason in str(caught.value)
-
-
-def test_templates_make_strings_of_everything() -> None:
-    parsed = Measure.parse({"repeats": "8", "ci_target": "0.1", "controls": "no", "thermal": False, "redo": ["OOM"]})
-    assert (parsed.repeats, parsed.ci_target, parsed.controls, parsed.thermal, parsed.redo) == (
-        8,
-        0.1,
-        False,
-        "off",
-        ("OOM",),
-    )
-    parsed_task = Task.parse({**TASK, "context": "128", "lang": "zh"})
-    assert parsed_task.cell_id("a/b c") == "a-b-c.say.fixed.zh.d128"
-
-
-def test_interval_of_the_median() -> None:
-    """Field notes 6.3: the least and the greatest of 6 cover 96.9 %, of 8 99.2 %; fewer than 6 give nothing."""
-    assert stats.median_interval([1, 2, 3, 4, 5]) is None
-    assert stats.median_interval([6, 1, 2, 3, 4, 5]) == (1, 6, pytest.approx(0.96875))
-    assert stats.median_interval(list(range(8))) == (0, 7, pytest.approx(0.9921875))
-    assert stats.median_interval(list(range(12))) == (2, 9, pytest.approx(1 - 2 * (1 + 12 + 66) / 4096))
-    assert stats.summary([]) == {**stats.summary([1.0]), "median": None, "mad": None, "n": 0, "values": []}
-
-
 def test_a_system_message_carries_the_nonce(serve: Serve, bench: Bench) -> None:
     def answer(document: dict[str, Any], _number: int) -> tuple[Script, str]:
         return llamacpp(40, document["max_tokens"], 100, 10), "close"
@@ -437,19 +259,6 @@ def test_a_system_message_carries_the_nonce(serve: Serve, bench: Bench) -> None:
 def test_a_probe_needs_no_prompt(serve: Serve, bench: Bench) -> None:
     serve(engine, pages=dict(PAGES))
     assert bench.cell(id="depth", probe="depth", prompt="", context=500, system="")["status"] == record.OK
-
-
-def test_a_cell_waits_for_another_ones_end(serve: Serve, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve(engine, pages=dict(PAGES))
-    monkeypatch.setattr("mi50.bench.store.time.sleep", lambda _seconds: None)
-    bench.set(measure={"load_timeout": 0.05})
-    with (
-        turn(bench.directory, 0, lambda: None),
-        pytest.raises(api.SettingsError, match="another cell is being measured"),
-    ):
-        bench.cell()
-    assert bench.steps[0]["phase"] == "waiting"
-    assert bench.cell()["status"] == record.OK
 
 
 def test_failures_do_not_call_for_more_of_them(serve: Serve, bench: Bench) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.bench import api, baseline, host, phases, record, sampler, thermal
-from mi50.bench.sampler import Sample, Windows
+from mi50.bench import api, baseline, host, record, sampler
+from mi50.bench.sampler import Sample
 
 from .conftest import Bench
 from .virtual import MS, Script, Server, llamacpp
@@ -134,16 +134,6 @@ def test_throttling_is_a_status(serve: Serve, bench: Bench, card: Path, ticking:
     assert cell["headline"]["decode"]["median"] == pytest.approx(100)  # shown, with its status
 
 
-def test_slow_clock_below_the_cap_is_heat_and_at_the_cap_is_not() -> None:
-    one = Sample(0, 1, 1, 70, 80, 70, 120, 900, 1000, 99)
-    assert "below 1380 MHz" in (sampler.throttling([one] * 10, 100, 1725, 225) or "")
-    assert sampler.throttling([one._replace(power=224)] * 10, 100, 1725, 225) is None
-    assert sampler.throttling([one._replace(busy=20)] * 10, 100, 1725, 225) is None
-    assert sampler.throttling([one._replace(temp_junction=None)] * 10, 65, None, None) == (
-        "70 degrees Celsius reached (limit 65)"
-    )
-
-
 def test_preheat_until_flat(serve: Serve, bench: Bench, card: Path, clock: Any, ticking: object) -> None:
     """The card warms for thirty seconds; measuring begins when the last twenty are flat."""
     start = clock.now_ns
@@ -235,20 +225,6 @@ def test_server_died(serve: Serve, bench: Bench, roots: host.Roots, restarted: b
     assert bench.rows("cell")[-1]["attempt"] == 2
 
 
-def test_kernel_log(tmp_path: Path, bench: Bench, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = tmp_path / "kmsg"
-    log.write_text("6,1,1,-;amdgpu 0000:03:00.0: amdgpu: GPU reset begin!\n")  # before: not ours
-    monkeypatch.undo()
-    kernel = host.KernelLog(log)
-    assert kernel.news() == ([], [])
-    with log.open("a") as file:
-        file.write("3,2,2,-;amdgpu 0000:03:00.0: amdgpu: GPU reset begin!\n4,3,3,-;Out of memory: Killed process 9\n")
-    resets, kills = kernel.news()
-    assert resets == ["amdgpu 0000:03:00.0: amdgpu: GPU reset begin!"]
-    assert kills == ["Out of memory: Killed process 9"]
-    kernel.close()
-
-
 def test_gpu_reset_and_kernel_oom_beat_the_transport(bench: Bench, serve: Serve, roots: host.Roots,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     serve(good)
@@ -282,42 +258,6 @@ def test_uncorrectable_memory_errors(bench: Bench, serve: Serve, card: Path) -> 
     cell = bench.set(measure={"thermal": "off"}).cell()
     assert (cell["status"], "1 uncorrectable memory errors" in cell["reject_reason"]) == (record.GPU_RESET, True)
     assert "1 corrected memory errors during the cell" in cell["warnings"]
-
-
-def test_energy_is_the_area_under_power() -> None:
-    rows = [Sample(t * 1_000_000_000, 1, 1, 1, 1, 1, power, 1, 1, 1) for t, power in ((0, 100), (1, 200), (2, 200))]
-    assert sampler.energy(rows, 0, 2_000_000_000) == pytest.approx(150 + 200)
-    assert sampler.energy(rows, 500_000_000, 2_500_000_000) == pytest.approx(0.5 * 175 + 200 + 0.5 * 200)
-    assert sampler.energy(rows, 400_000_000, 600_000_000) == pytest.approx(0.2 * 150)
-    assert sampler.energy(rows, 0, 3_000_000_000) is None  # nobody measured near the end
-    assert sampler.energy([row._replace(power=None) for row in rows], 0, 2_000_000_000) is None
-
-
-def test_missing_sensors_are_none(tmp_path: Path) -> None:
-    reader = sampler.Reader(tmp_path)
-    assert reader.read()[1:] == (None,) * 9
-    with sampler.Sampler(None, 10.0) as empty:
-        assert (empty.samples, empty.has_temperature) == ([], False)
-        assert sampler.telemetry(empty, Windows(0, 1, 2), {}, (100.0, None, None)) is None
-
-
-def test_the_thread_samples(tmp_path: Path) -> None:
-    put(tmp_path)
-    with sampler.Sampler(tmp_path, 200.0) as running:
-        for _turn in range(200):
-            if len(running.samples) > 5:
-                break
-            phases.time.sleep(0.01)
-    assert len(running.samples) > 5
-    assert running.samples[0].hottest == 82
-
-
-def test_flatness_needs_the_whole_window() -> None:
-    rows = [Sample(t * 1_000_000_000, 1, 1, None, 60 + (0 if t > 10 else t), 1, 1, 1, 1, 1) for t in range(31)]
-    assert thermal.flatness(rows[:15], 20.0) is None
-    assert thermal.flatness(rows, 19.0) == 0
-    assert (thermal.flatness(rows, 30.0) or 0) > 1
-    assert thermal.flatness([], 20.0) is None
 
 
 def test_two_cards_need_a_choice(bench: Bench, serve: Serve, card: Path, roots: host.Roots) -> None:
