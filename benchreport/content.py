@@ -80,8 +80,11 @@ def cells(rows: Sequence[Row]) -> Table:
                 metric("dc_w", "decode, tokens 33 to 288"),
                 metric("ttft", "first token"),
                 metric("ttfo", "first word of the answer"),
+                metric("thinking", "thinking"),
                 metric("e2e", "whole answer"),
                 metric("pf_slope", "prefill by slope"),
+                metric("pf_overhead", "overhead by slope"),
+                metric("t_img", "picture"),
                 metric("rate_total", "all streams together"),
                 (Column("prompt", "tokens"), lambda row: number(row.cell["tokens"]["prompt"])),
                 (Column("answer", "tokens"), lambda row: number(row.cell["tokens"]["completion"])),
@@ -93,7 +96,8 @@ def cells(rows: Sequence[Row]) -> Table:
                 (Column("answers right"), answers),
             ],
             "Median of the repetitions that count, and the order-statistic interval of the median (96.9 % at six).",
-        )
+        ),
+        reasons=False,
     )
 
 

@@ -130,6 +130,8 @@ def _beside(axes: Axes, x: float, y: float, words: str, italic: bool = False) ->
 
 
 def _finish_bars(axes: Axes, which: str) -> None:
+    if not axes.patches:
+        axes.set_xticks([])  # a scale of nothing
     # Room for the words at the longest bar.
     axes.set_xlim(0, max(axes.get_xlim()[1] * 1.1, 1e-9))
     axes.set_xlabel(f"{which}, tokens/s")

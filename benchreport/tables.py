@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mi50.bench.formulas import FORMULAS
+from mi50.bench.formulas import FORMULAS, HEADLINE
 from mi50.bench.record import STATUSES
 
 from .rows import Row, Stat
@@ -53,7 +53,9 @@ def number(value: float | None, unit: str = "", note: str = "") -> Value:
     """Return a figure with the digits that mean something, or the reason why there is none."""
     if value is None:
         return Value("none", "none", note=note)
-    return Value(digits(value) + (f" {unit}" if unit else ""), "number", value=value)
+    # A count is no measurement: it has no decimals to be rounded to.
+    shown = f"{int(value):,}".replace(",", "\u202f") if float(value).is_integer() else digits(value)
+    return Value(shown + (f" {unit}" if unit else ""), "number", value=value)
 
 
 def digits(value: float) -> str:
@@ -99,7 +101,8 @@ def headline(row: Row, which: str) -> Value:
     figure = row.headline(which)
     if row.ok:
         if figure is None:
-            reason = next((s.reason for s in row.stats.values() if s.name.startswith(which[:2]) and s.reason), "")
+            stats = (row.stats.get(name) for name in HEADLINE[which])
+            reason = next((s.reason for s in stats if s is not None and s.reason), "")
             return Value("none", "none", note=reason or "")
         return stat(figure)
     named = status(row)
@@ -131,12 +134,16 @@ def table(
     return Table(table_id, title, [column for column, _ in makers], lines, about)
 
 
-def drop_empty(source: Table) -> Table:
-    """Return the table without columns that have nothing in any line (and no reason either)."""
+def drop_empty(source: Table, reasons: bool = True) -> Table:
+    """Return the table without columns that have nothing in any line; `reasons` alone keep a column, or do not.
+
+    Headline figures stay in any case: why there are none is what a reader looks for.
+    """
     kept = [
         index
         for index, _ in enumerate(source.columns)
-        if any(line[index].kind != "none" or line[index].note for line in source.rows)
+        if source.columns[index].title in HEADLINE
+        or any(line[index].kind != "none" or (reasons and line[index].note) for line in source.rows)
     ]
     return Table(
         source.id,

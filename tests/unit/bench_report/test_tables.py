@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,27 @@ def test_the_documentation_explains_every_formula_that_a_column_names(fleet_rows
     tables += [content.agreement(fleet_rows), detail.vram(fleet_rows), detail.heat(fleet_rows)]
     assert {column.formula for table in tables for column in table.columns if column.formula} <= explained
     assert explained <= {formula.id for formula in [*FORMULAS.values(), *FORMULAS_HERE.values()]}
+
+
+def test_a_headline_that_is_missing_says_why(tmp_path: Path) -> None:
+    path = MadeUp(tasks=["algebra"]).write(tmp_path)
+    short = "15 tokens after the first, fewer than 32"
+    lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    for record in lines:
+        for name in ("dc_srv", "dc_cli", "dc_w") if record["type"] == "request" else ():
+            record["derived"][name].update(value=None, reason=short)
+        if record["type"] == "cell":
+            record["metrics"].clear()
+    path.write_text("".join(json.dumps(record) + "\n" for record in lines), encoding="utf-8")
+    found = rows(read([tmp_path]))
+    value = blog.tables(found)[0].rows[0][3]
+    assert (value.text, value.kind, value.note) == ("none", "none", short)
+    titles = [column.title for column in content.cells(found).columns]
+    assert "decode" in titles
+    assert "decode, tokens 33 to 288" not in titles
+
+
+def test_counts_have_no_decimals(fleet_rows: list[Row]) -> None:
+    table = detail.client(fleet_rows)
+    place = next(i for i, column in enumerate(table.columns) if column.title == "lost requests")
+    assert table.rows[0][place].text == "0"
