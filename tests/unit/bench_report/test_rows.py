@@ -198,3 +198,12 @@ def test_the_slope_is_computed_again() -> None:
     assert found["pf_overhead"]["median"] == pytest.approx(1.1025 - 512 / 500.0)
     assert found["pf_slope"]["low"] < 500 < found["pf_slope"]["high"]
     assert slope([request for request in lengths(1, 2) if request["rep"]["role"] == "length_a"]) == {}
+
+
+def test_a_cell_that_is_not_ok_is_in_no_total(tmp_path: Path) -> None:
+    """Its clocks disagree: there are figures, and they do not count."""
+    found, _ = made(tmp_path, statuses={"qwen3-30b.algebra.fixed": ("DISAGREE", "0.9")})
+    fixed, natural = totals(found)
+    assert found[0].headline("decode") is not None
+    assert (fixed.prefill, fixed.decode, fixed.counted, fixed.cells) == (None, None, 0, 1)
+    assert (natural.counted, natural.cells) == (1, 1)
