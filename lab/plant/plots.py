@@ -58,7 +58,7 @@ CASES = (
 def document() -> dict[str, Any]:
     """The example with paths that nothing is written to."""
     data: dict[str, Any] = json.loads(EXAMPLE.read_text())
-    data["paths"] = {"runtime": "/nonexistent", "metrics": "", "wanted_caps": "/nonexistent"}
+    data["paths"] = {"runtime": "/proc/nonexistent", "metrics": "", "wanted_caps": "/proc/nonexistent"}
     return data
 
 
