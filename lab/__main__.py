@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from lab import bench, cache, engine, inventory, measure, nodes, site
+from lab import accuracy, bench, cache, engine, inventory, measure, nodes, site
 from lab.console import say
 from lab.image import build as image
 from lab.mirror import server
@@ -116,6 +116,11 @@ def verb_benchmark(settings: Settings, rest: list[str]) -> int:
     return bench.main(settings, rest)
 
 
+def verb_accuracy(settings: Settings, rest: list[str]) -> int:
+    """Compare the benchmark's clock with llama-server's own figures and write docs/benchmark-accuracy.md."""
+    return accuracy.main(settings, rest)
+
+
 def everything(settings: Settings) -> int:
     """Up, site, site again (which must change nothing), benchmark, where the reports are."""
     up(settings)
@@ -142,9 +147,10 @@ VERBS: dict[str, Callable[[Settings, list[str]], int]] = {
     "env": verb_env,
     "measure": verb_measure,
     "benchmark": verb_benchmark,
+    "accuracy": verb_accuracy,
 }
-USAGE = """usage: script/lab [up | site [ARGUMENTS] | benchmark [--full] [ARGUMENTS] | report | status | env | measure |
-                   down [--all]]
+USAGE = """usage: script/lab [up | site [ARGUMENTS] | benchmark [--full] [ARGUMENTS] | report | accuracy |
+                   status | env | measure | down [--all]]
 
 ARGUMENTS go to ansible-playbook.
 
