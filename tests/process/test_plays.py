@@ -54,7 +54,7 @@ def test_map_needs_a_limit(unmapped: Box, tmp_path: Path) -> None:
 
 def test_map_writes_what_the_daemon_then_governs(unmapped: Box, tmp_path: Path) -> None:
     controller = Controller(tmp_path)
-    channels = f'{{"fan_control_map_channels": ["{DEVICE}#1", "{DEVICE}#5"], "fan_control_measure_seconds": 1}}'
+    channels = f'{{"fan_control_map_channels": ["{DEVICE}#1", "{DEVICE}#5"], "fan_control_measure_seconds": 3}}'
     done = controller.run("fan_map.yml", "--limit", "box", "-e", channels)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "pwm5: no tacho answered" in done.stdout
