@@ -46,6 +46,19 @@ def pytest(stage: Stage, python: Path, label: str, environment: Mapping[str, str
     )
 
 
+def browser(stage: Stage) -> None:
+    """Chromium for the test that opens the benchmark's report; Debian's, where this is Debian."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if any(map(shutil.which, names)) or "ID=debian" not in Path("/etc/os-release").read_text(encoding="utf-8").split():
+        return
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    stage.command(
+        "install chromium (opens the benchmark's report)",
+        [*root, "apt-get", "install", "-y", "--no-install-recommends", "chromium"],
+        environment={"DEBIAN_FRONTEND": "noninteractive"},
+    )
+
+
 def other_environment(stage: Stage, version: str, python: str) -> Path | None:
     """The virtual environment of the other Python, made by the same bootstrap; None when that failed."""
     directory = ROOT / f".venv-{version}"
@@ -59,6 +72,7 @@ def other_environment(stage: Stage, version: str, python: str) -> Path | None:
 
 def run(stage: Stage) -> None:
     """Run the unit tests on every Python that matters and is here."""
+    browser(stage)
     current = f"{sys.version_info.major}.{sys.version_info.minor}"
     pytest(stage, Path(sys.executable), current, real_torch.environment(stage))
     wanted = other_controllers(current)
