@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lab.settings import LabError, from_environment
-from lab.vm.state import booted
+from lab.settings import LabError
 from tests.vm.compare import compare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,8 +19,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "fan-vm.md", help="page to write")
     options = parser.parse_args()
     try:
-        with booted(from_environment()) as machine:
-            compare(machine, options.output)
+        compare(options.output)
     except LabError as exc:
         print(f"tests.vm: {exc}", file=sys.stderr)
         return 2

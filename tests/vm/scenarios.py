@@ -14,6 +14,8 @@ from tests.vm.programs import Program
 # 85 % of the duty, and what "quiet" may be at most.
 STEP_DUTY = 217
 QUIET_DUTY = 102
+# The pins are looked at ten times a second: a time may read that much too long.
+COARSE = 0.1
 BOTH = (1, 2)
 
 
@@ -52,7 +54,7 @@ class Scene:
         if late is None or None in times or min(ends) < level:
             shown = "/".join(str(duty) for duty in ends)
             return Outcome(f"stays at {shown}{self.ending()}", False)
-        return Outcome(f"{late:.1f} s{self.ending()}", late <= bound, late)
+        return Outcome(f"{late:.1f} s{self.ending()}", late <= bound + COARSE, late)
 
     def cap_within(self, since: float, bound: float) -> float | None:
         """Seconds until some card's power cap was lowered below its default; None when that does not happen."""
@@ -179,7 +181,7 @@ def stalled_blower(scene: Scene) -> Outcome:
         return Outcome(f"unnoticed, duty stays {trace.last(1)}{scene.ending()}", False)
     words = [f"full {full:.1f} s" if full is not None else f"duty {trace.last(1)}"]
     words.append(f"cap {capped:.1f} s" if capped is not None else "no cap")
-    ok = full is not None and full <= 5.0 and capped is not None and capped <= 8.0
+    ok = full is not None and full <= 5.0 + COARSE and capped is not None and capped <= 8.0
     return Outcome(", ".join(words), ok, capped)
 
 
