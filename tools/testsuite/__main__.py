@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools.testsuite import lint, nodes, sanity, unit
@@ -20,6 +21,8 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "vm": nodes.run_vm,
     "lab": nodes.run_lab,
 }
+# Two lanes side by side: what waits for containers leaves a core to what does not.
+CONTAINERS = frozenset({"molecule", "lab"})
 
 
 def tool_environment() -> dict[str, str]:
@@ -43,20 +46,26 @@ def summary(stages: list[Stage]) -> str:
     return "\n".join(["", *lines, "", str(sum_counts(stage.counts for stage in stages))])
 
 
+def run_stage(name: str, logs: Path) -> Stage:
+    """Run one stage to its end, whatever happens in it."""
+    # A folder for each stage: another stage may be running from this checkout, and keeps its logs.
+    shutil.rmtree(logs / name, ignore_errors=True)
+    stage = Stage(name, logs / name, environment=tool_environment())
+    try:
+        STAGES[name](stage)
+    except Exception as error:  # the others still run, and this one counts
+        stage.fail("stage", f"{type(error).__name__}: {error}")
+    return stage
+
+
 def run_stages(names: list[str], logs: Path) -> int:
-    """Run the stages in their fixed order, print the counts, and return the exit code."""
-    stages = []
-    for name, run in STAGES.items():
-        if name not in names:
-            continue
-        # A folder for each stage: another stage may be running from this checkout, and keeps its logs.
-        shutil.rmtree(logs / name, ignore_errors=True)
-        stage = Stage(name, logs / name, environment=tool_environment())
-        try:
-            run(stage)
-        except Exception as error:  # the others still run, and this one counts
-            stage.fail("stage", f"{type(error).__name__}: {error}")
-        stages.append(stage)
+    """Run the stages, in their fixed order within each lane, print the counts, and return the exit code."""
+    chosen = [name for name in STAGES if name in names]
+    lanes = [[name for name in chosen if (name in CONTAINERS) == side] for side in (False, True)]
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        done = pool.map(lambda lane: [run_stage(name, logs) for name in lane], lanes)
+        by_name = {stage.name: stage for lane in done for stage in lane}
+    stages = [by_name[name] for name in STAGES if name in by_name]
     failed = sum(stage.counts.failed for stage in stages)
     ran = sum(stage.counts.passed for stage in stages)
     if not failed:

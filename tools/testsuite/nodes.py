@@ -35,12 +35,23 @@ def run_molecule(stage: Stage) -> None:
         stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
 
 
-def run_marked(stage: Stage, folder: str, marker: str) -> None:
+def run_marked(stage: Stage, folder: str, marker: str, *options: str) -> None:
     """Run the tests of one folder that carry one marker; a folder that is missing or empty fails."""
     report = stage.logs / f"{marker}.xml"
     stage.command(
         f"pytest {folder}",
-        [sys.executable, "-m", "pytest", folder, "-m", marker, "-p", "no:cacheprovider", f"--junitxml={report}"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            folder,
+            "-m",
+            marker,
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+            *options,
+        ],
         junit=report,
     )
 
@@ -53,4 +64,5 @@ def run_vm(stage: Stage) -> None:
 def run_lab(stage: Stage) -> None:
     """Run the tests that need lab nodes, and those of the services under a real systemd."""
     run_marked(stage, "tests/lab", "lab")
-    run_marked(stage, "tests/process", "process")
+    # Each worker has a container of its own.
+    run_marked(stage, "tests/process", "process", "-n", "3")

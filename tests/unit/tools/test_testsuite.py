@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,18 @@ def test_stack_problems(tmp_path: Path) -> None:
 
 def test_passed_is_one() -> None:
     assert Counts(passed=1) == PASSED
+
+
+def test_containers_do_not_hold_up_the_rest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    met = threading.Barrier(2, timeout=20)
+
+    def stage(stage: Stage) -> None:
+        met.wait()  # passes only when the other lane runs at the same time
+        stage.check("step", list)
+
+    monkeypatch.setattr(suite, "STAGES", {"unit": stage, "lab": stage})
+    assert suite.run_stages(["lab", "unit"], tmp_path / "logs") == 0
+    table = capsys.readouterr().out.split("seconds\n")[1].split()
+    assert table.index("unit") < table.index("lab")
