@@ -28,6 +28,7 @@ from lab.engines import models, tree
 from lab.settings import LabError, Settings
 
 PORT = 18095
+PAGE = Path(__file__).with_name("accuracy_page.txt")
 LENGTHS = (128, 512, 2048)
 REQUESTS = 6
 ANSWER = 128
@@ -71,9 +72,9 @@ def main(settings: Settings, rest: list[str]) -> int:
                 seen.append(measure(settings, Path(scratch), length, number))
                 say(line(seen[-1]))
     text = page(seen, dropped, load, tree.version(root))
-    print(text)
+    print(text, end="")
     if options.write:
-        (settings.root / "docs/benchmark-accuracy.md").write_text(text + "\n")
+        (settings.root / "docs/benchmark-accuracy.md").write_text(text)
     return 1 if misses(seen) else 0
 
 
@@ -229,34 +230,37 @@ def line(one: Seen) -> str:
 
 def page(seen: list[Seen], dropped: str, load: float, version: str) -> str:
     """docs/benchmark-accuracy.md."""
-    rows = []
-    for length in LENGTHS:
-        own = [one for one in seen if one.length == length]
-        decode, prefill = ([value for one in own for value in getattr(one, name)] for name in ("decode", "prefill"))
-        rows.append(
-            f"| {length} | {len(decode)} | {statistics.median(decode):.4%} | {max(decode):.4%} "
-            f"| {statistics.median(prefill):.4%} | {max(prefill):.4%} "
-            f"| {sum(o.tokens_equal for o in own)}/{REQUESTS * len(own)} "
-            f"| {max(o.cached for o in own)} | {sum(o.repeat_cached for o in own)}/{len(own)} "
-            f"| {sum(o.answered for o in own)}/{sum(o.sent for o in own)} | {max(o.cpu for o in own):.2f} | {max(o.rss for o in own):.0f} |"
-        )
     missed = misses(seen)
-    return "\n".join(
-        [
-            "# The benchmark's clock against llama-server's own",
-            "",
-            "Written by `script/lab accuracy --write`. The client's clock is independent of the server's figures; both are of the same requests.",
-            f"llama-server {version} of Debian unstable on the CPU of this machine (one thread, {os.cpu_count()} cores, load {load:.1f} when it began),",
-            f"{models.SMOLLM.file}, answers of {ANSWER} tokens, {len(seen) // len(LENGTHS)} runs of {REQUESTS} measured requests a length.",
-            "Decode: client `DC_cli` against server `DC_srv`. Prefill: `PF_hdr` (first token minus response headers) against `PF_srv`.",
-            "",
-            "| prompt (tokens) | requests | decode off, typical | worst | prefill off, typical | worst | token counts equal | most cached | repeat seen as cached | answered | CPU s a run | peak MiB |",
-            "|---|---|---|---|---|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            f"The server dropped {dropped} connections that were used a second time after a stream; the client uses one a request and lost none.",
-            "CPU and memory are those of the whole client process: start, preparation, all requests (warm-up and controls included), derivation.",
-            "",
-            f"Bars: decode 0.05 % typical, 0.2 % worst; prefill 0.1 % typical; 3 CPU s; 60 MiB. {'Missed: ' + '; '.join(missed) if missed else 'All met.'}",
-        ]
+    return PAGE.read_text().format(
+        version=version,
+        cores=os.cpu_count(),
+        load=load,
+        model=models.SMOLLM.file,
+        answer=ANSWER,
+        runs=len(seen) // len(LENGTHS),
+        requests=REQUESTS,
+        rows="\n".join(row([one for one in seen if one.length == length]) for length in LENGTHS),
+        dropped=dropped,
+        verdict=f"Missed: {'; '.join(missed)}." if missed else "All met.",
     )
+
+
+def row(own: list[Seen]) -> str:
+    """A line of the page's table: all runs of one length."""
+    decode = [value for one in own for value in one.decode]
+    prefill = [value for one in own for value in one.prefill]
+    cells = [
+        str(own[0].length),
+        str(len(decode)),
+        *(
+            f"{value:.4%}"
+            for value in (statistics.median(decode), max(decode), statistics.median(prefill), max(prefill))
+        ),
+        f"{sum(one.tokens_equal for one in own)}/{REQUESTS * len(own)}",
+        str(max(one.cached for one in own)),
+        f"{sum(one.repeat_cached for one in own)}/{len(own)}",
+        f"{sum(one.answered for one in own)}/{sum(one.sent for one in own)}",
+        f"{max(one.cpu for one in own):.2f}",
+        f"{max(one.rss for one in own):.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
