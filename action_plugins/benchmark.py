@@ -22,8 +22,10 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
-from ansible.module_utils.mi50.benchrun import host, transfer
+from ansible.module_utils.mi50.benchrun import node as wanted
+from ansible.module_utils.mi50.benchrun import transfer
 from ansible.module_utils.mi50.benchrun.definition import DefinitionError, parse
+from ansible.module_utils.mi50.benchrun.host import Runner
 from ansible.module_utils.mi50.benchrun.plan import Choice
 
 _ARGUMENTS = {
@@ -67,8 +69,8 @@ class ActionModule(ActionBase):
             steps = parse(given["engines"], names)
         except DefinitionError as exc:
             raise AnsibleActionFail(f"{self._name}: {exc}") from exc
-        runner = host.Runner(
-            self, host.Order(steps, given["suite"], self._choice(), self._common(), tuple(given["stop_units"]))
+        runner = Runner(
+            self, wanted.Order(steps, given["suite"], self._choice(), self._common(), tuple(given["stop_units"]))
         )
         if self._task.check_mode:
             return {**result, "changed": False, "plan": runner.plan()}
@@ -96,12 +98,12 @@ class ActionModule(ActionBase):
             **({"gpu": self._given["gpu"]} if self._given["gpu"] else {}),
         }
 
-    # What host.Runner asks of a host: the protocol host.Node.
+    # What host.Runner asks of a host: the protocol node.Node.
 
     @property
-    def limits(self) -> host.Limits:
+    def limits(self) -> wanted.Limits:
         """Seconds."""
-        return host.Limits(
+        return wanted.Limits(
             self._given["start_timeout"],
             self._given["settle_timeout"],
             self._given["poll"],
@@ -131,7 +133,7 @@ class ActionModule(ActionBase):
         finally:
             self._task = task
         if not started.get("ansible_job_id"):
-            raise host.NodeProblem(_message(started))
+            raise wanted.NodeProblem(_message(started))
         return started
 
     def peek(self, job: dict[str, Any]) -> tuple[str, str]:
@@ -147,7 +149,7 @@ class ActionModule(ActionBase):
         return first.strip(), rest.strip()
 
     def poll(self, job: dict[str, Any]) -> dict[str, Any] | None:
-        """The job's result, or None while it runs. Raises host.NodeLost."""
+        """The job's result, or None while it runs. Raises wanted.NodeLost."""
         task = self._task.copy()
         task.args = {"jid": job["ansible_job_id"]}
         status = self._shared_loader_obj.action_loader.get(
@@ -163,13 +165,13 @@ class ActionModule(ActionBase):
             found: dict[str, Any] = status.run(task_vars=self._variables)
         except AnsibleConnectionFailure as exc:
             self._reset()
-            raise host.NodeLost(str(exc)) from exc
+            raise wanted.NodeLost(str(exc)) from exc
         if found.get("unreachable"):
-            raise host.NodeLost(_message(found))
+            raise wanted.NodeLost(_message(found))
         if not found.get("finished") and "cell" not in found and not found.get("failed"):
             return None
         if found.get("failed"):
-            raise host.NodeProblem(_message(found))
+            raise wanted.NodeProblem(_message(found))
         task.args = {"jid": job["ansible_job_id"], "mode": "cleanup"}
         return found
 
@@ -198,7 +200,7 @@ class ActionModule(ActionBase):
     def _call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         found = self._execute(name, arguments)
         if found.get("failed"):
-            raise host.NodeProblem(_message(found))
+            raise wanted.NodeProblem(_message(found))
         return found
 
     def _execute(self, name: str, arguments: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
@@ -208,9 +210,9 @@ class ActionModule(ActionBase):
             )
         except AnsibleConnectionFailure as exc:
             self._reset()
-            raise host.NodeLost(str(exc)) from exc
+            raise wanted.NodeLost(str(exc)) from exc
         if found.get("unreachable"):
-            raise host.NodeLost(_message(found))
+            raise wanted.NodeLost(_message(found))
         return found
 
     def _reset(self) -> None:

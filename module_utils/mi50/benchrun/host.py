@@ -1,4 +1,4 @@
-"""The order in which a host is measured. Runs on the controller; what it asks of the host is the protocol `Node`.
+"""The order in which a host is measured. Runs on the controller; what it asks of the host is `node.Node`.
 
 For every step: all engines stopped, VRAM back at its baseline, one engine started, its cells measured, stopped again.
 At the end, whatever happened, what ran before runs again and everything measured is on the controller.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from ..bench.settings import Task
 from .definition import Step, units
-from .plan import Choice, cells
+from .node import Node, NodeLost, NodeProblem, Order
+from .plan import cells
 
 _DIRTY = "DIRTY_BASELINE"
 _OK = "OK"
@@ -21,66 +22,6 @@ _OK = "OK"
 REDO = ("TIMEOUT_CONNECT", "HTTP_503_LOADING", "SERVER_DIED", _DIRTY)
 _ASK_EVERY = 30  # polls, after which the job is asked even if nothing seems to have changed
 _NO_SERVER = 5.0  # seconds a cell waits for a server that is known not to have started
-
-
-class NodeProblem(Exception):
-    """A call failed; the text says why."""
-
-
-class NodeLost(Exception):
-    """The host cannot be reached."""
-
-
-class Limits(NamedTuple):
-    """Seconds: for a server to be ready, for VRAM to be given back, between two looks, for a host to be away."""
-
-    start: float
-    settle: float
-    poll: float
-    lost: float
-
-
-class Order(NamedTuple):
-    """What is measured on a host."""
-
-    steps: list[Step]
-    suite: dict[str, Any]
-    choice: Choice
-    common: dict[str, Any]
-    stop_units: tuple[str, ...] = ()
-
-
-class Node(Protocol):
-    """A host. All calls but `say` raise NodeProblem and NodeLost."""
-
-    limits: Limits
-
-    def say(self, text: str) -> None:
-        """Show a line."""
-
-    def node(self, action: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - a module's arguments
-        """Call benchmark_node."""
-
-    def benchmark(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Call llm_benchmark and wait for it."""
-
-    def begin(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Start llm_benchmark detached."""
-
-    def peek(self, job: dict[str, Any]) -> tuple[str, str]:
-        """Return the progress file and the beginning of the job's own file; empty when unreachable."""
-
-    def poll(self, job: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the result of a detached call, or None."""
-
-    def pictures(self) -> dict[str, tuple[str, bytes]]:
-        """Return digest and content of the suite's pictures."""
-
-    def put(self, name: str, data: bytes) -> None:
-        """Write a picture."""
-
-    def collect(self) -> None:
-        """Bring new files to the controller."""
 
 
 class Runner:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from mi50.benchrun.definition import DefinitionError, kind_of, parse, units
 from mi50.benchrun.plan import Choice, cells
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from mi50.benchrun.definition import parse
-from mi50.benchrun.host import Limits, NodeLost, NodeProblem, Order, Runner, result
+from mi50.benchrun.host import Runner, result
+from mi50.benchrun.node import Limits, NodeLost, NodeProblem, Order
 from mi50.benchrun.plan import Choice
 
 CELL = {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from mi50.benchrun.register import Register, RegisterError, commit_of
 
 NOW = datetime(2026, 11, 22, 20, 15, 0, tzinfo=timezone.utc)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from mi50.benchrun.switch import Switch, SwitchError
 from mi50.process import Finished
 

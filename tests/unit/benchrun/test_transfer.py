@@ -6,7 +6,6 @@ import base64
 from pathlib import Path
 
 import pytest
-
 from mi50.benchrun.transfer import TransferError, inventory, pieces, receive
 
 
