@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
             **({"gpu": self._given["gpu"]} if self._given["gpu"] else {}),
         }
 
-    # What host.Runner asks of a host: the protocol node.Node.
+    # What the runner asks of a host: the protocol node.Node.
 
     @property
     def limits(self) -> wanted.Limits:

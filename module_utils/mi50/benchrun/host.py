@@ -21,6 +21,7 @@ _OK = "OK"
 # Statuses that say more about the start than about the engine: tried again when the run is resumed.
 REDO = ("TIMEOUT_CONNECT", "HTTP_503_LOADING", "SERVER_DIED", _DIRTY)
 _ASK_EVERY = 30  # polls, after which the job is asked even if nothing seems to have changed
+_ANSWERED = 30.0  # seconds a cell waits for a server that was ready
 _NO_SERVER = 5.0  # seconds a cell waits for a server that is known not to have started
 
 
@@ -159,7 +160,8 @@ class Runner:
 
     def _cell(self, step: Step, cell: dict[str, Any], title: str, place: tuple[int, int], *, up: bool) -> None:
         run = {**self._order.common["run"], "index": place[0], "of": place[1]}
-        measure = cell["measure"] if up else {**cell["measure"], "load_timeout": _NO_SERVER}
+        # It answered a moment ago, or is known not to: a server that dies is not waited for as if it were loading.
+        measure = {"load_timeout": _ANSWERED if up else _NO_SERVER, **cell["measure"]}
         arguments = {key: cell[key] for key in ("task", "model")}
         job = self._node.begin({**self._common(step), **arguments, "action": "cell", "run": run, "measure": measure})
         found = self._wait(job, title)

@@ -95,7 +95,7 @@ def test_nothing_to_restore(make: Make) -> None:
 
 def test_a_unit_that_does_not_exist_stops_nothing(make: Make) -> None:
     systemd = Systemd(a="active")
-    with pytest.raises(SwitchError, match="no unit gone.service"):
+    with pytest.raises(SwitchError, match=r"no unit gone\.service"):
         make(systemd).stop_all(["a.service", "gone.service"], "r")
     assert systemd.states["a.service"] == "active"
 
