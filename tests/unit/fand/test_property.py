@@ -110,7 +110,9 @@ def test_no_fall_while_a_sample_is_invalid(seconds: list[dict[str, Any]]) -> Non
 
 def test_the_property_can_fail() -> None:
     """The check above sees a law that lowers on an incomplete set."""
-    rig = Rig({**example(), "paths": {"runtime": "/proc/nonexistent", "metrics": "", "wanted_caps": "/proc/nonexistent"}})
+    rig = Rig(
+        {**example(), "paths": {"runtime": "/proc/nonexistent", "metrics": "", "wanted_caps": "/proc/nonexistent"}}
+    )
     quiet(rig)
     blower = rig.blower()
     blower.ramp.duty = blower.ramp.written = blower.duty = 80.0
