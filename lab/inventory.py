@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+import yaml
 
 from lab import engine, keys
 from lab.engines import units
@@ -38,14 +39,28 @@ def write(settings: Settings, mirror_url: str) -> Path:
     text += f"    mi50_stack_lock_file: {settings.cache}/stack.lock.yml\n"
     text += f"    lab_known_hosts: {known_hosts(settings)}\n"
     text += f"    ansible_ssh_private_key_file: {keys.ssh(settings, 'login')}\n"
-    # JSON is YAML.
-    text += f"    benchmark_engines: {json.dumps(units.engines(units.chosen(settings.engines)))}\n"
+    text += _block("benchmark_engines", units.engines(units.chosen(settings.engines)))
     text += "  hosts:\n" + hosts
     settings.inventory.mkdir(parents=True, exist_ok=True)
     target = settings.inventory / "hosts.yml"
     target.write_text(text)
     known_hosts(settings).write_text(known)
     return target
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists below their key, as this repository's YAML does."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Indent one level more; lists are no exception."""
+        del indentless
+        super().increase_indent(flow, indentless=False)
+
+
+def _block(name: str, value: object) -> str:
+    """One variable of the group, in lines that a person can read."""
+    lines = yaml.dump({name: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100).splitlines()
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def environment(settings: Settings, mirror_url: str, node_image: str) -> dict[str, str]:
