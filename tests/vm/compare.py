@@ -136,7 +136,7 @@ def _column(program: Program, kind: str) -> Column:
 
 
 def compare(target: Path) -> None:
-    """Measure everything and write the page. Two machines side by side: a counted clock is not disturbed by the other."""
+    """Measure everything and write the page; two machines side by side where their clocks are counted."""
     with booted(from_environment()) as machine:
         counted = machine.clock == "counted"
         wanted = [(program, PEER_CHIP) for program in PROGRAMS]
