@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Measure what is not measured yet. Raises AnsibleActionFail for wrong arguments, before anything changes."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(_ARGUMENTS)
+        dummy, given = self.validate_argument_spec(_ARGUMENTS)
         self._variables = task_vars or {}
         self._given = given
         self._name = str(self._variables["inventory_hostname"])
@@ -145,7 +145,7 @@ class ActionModule(ActionBase):
         except AnsibleConnectionFailure:
             self._reset()
             return "", ""
-        first, _, rest = str(done.get("stdout", "")).partition("@@@")
+        first, dummy, rest = str(done.get("stdout", "")).partition("@@@")
         return first.strip(), rest.strip()
 
     def poll(self, job: dict[str, Any]) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Make the report. Raises AnsibleActionFail with a message for the user."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(
+        dummy, given = self.validate_argument_spec(
             {
                 "sources": {"type": "list", "elements": "path", "required": True},
                 "dest": {"type": "path", "required": True},

@@ -57,7 +57,7 @@ options:
     type: int
     default: 0
   measure:
-    description: Further options of O(llm_benchmark#module:measure).
+    description: Further options, those of the option C(measure) of the module C(llm_benchmark).
     type: dict
     default: {}
   gpu:
@@ -161,7 +161,7 @@ def main() -> None:
             "dir": {"type": "path", "default": "/var/lib/mi50-aipc/bench"},
             "stop_units": {"type": "list", "elements": "str", "default": []},
             "repeats": {"type": "int", "default": 0},
-            "max_tokens": {"type": "int", "default": 0},
+            "max_tokens": {"type": "int", "default": 0, "no_log": False},
             "measure": {"type": "dict", "default": {}},
             "gpu": {"type": "str", "default": ""},
             "sysfs_root": {"type": "path", "default": "/sys"},

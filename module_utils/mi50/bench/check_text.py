@@ -40,12 +40,12 @@ def fenced(text: str, language: str = "") -> str | None:
     if cut:
         blocks.append((cut.group(1).lower(), rest[cut.end() :]))
     chosen = [body for name, body in blocks if name == language] if language else []
-    return max(chosen or [body for _, body in blocks], key=len, default=None)
+    return max(chosen or [body for dummy, body in blocks], key=len, default=None)
 
 
 def parse_number(text: str) -> float:
     """A number or a fraction. Raises ValueError when it is neither."""
-    above, _, below = text.replace(",", "").replace(" ", "").partition("/")
+    above, dummy, below = text.replace(",", "").replace(" ", "").partition("/")
     if not below:
         return float(above)
     if float(below) == 0:

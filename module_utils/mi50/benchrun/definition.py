@@ -138,7 +138,7 @@ def _server_problems(where: str, server: dict[str, Any]) -> list[str]:
 def _url_problems(url: str) -> list[str]:
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        dummy = parts.port
     except ValueError as exc:
         return [f"cannot be read: {exc}"]
     found = []

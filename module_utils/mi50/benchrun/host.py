@@ -92,7 +92,7 @@ class Runner:
 
     def _prepare(self) -> None:
         pictures = self._node.pictures()
-        question = {"files": {name: digest for name, (digest, _) in pictures.items()}, "units": self._units}
+        question = {"files": {name: digest for name, (digest, dummy) in pictures.items()}, "units": self._units}
         found = self._node.node("prepare", **question)
         shown = ""
         while found.get("busy"):

@@ -188,7 +188,7 @@ class Switch:
     def _show(self, name: str) -> dict[str, str]:
         done = self._systemctl("show", "-p", "LoadState,ActiveState,SubState,NRestarts", name)
         pairs = (line.partition("=") for line in done.output.decode(errors="replace").splitlines())
-        return {key: value for key, _, value in pairs}
+        return {key: value for key, dummy, value in pairs}
 
     def _systemctl(self, *arguments: str, timeout: float = 60.0) -> Finished:
         try:

@@ -29,7 +29,9 @@ def test_both_servers_were_measured_once(host: Any) -> None:
 
 
 def test_they_were_measured_one_at_a_time(host: Any) -> None:
-    log = host.check_output("journalctl -o short-unix --no-pager -u lab-first -u lab-second | grep -E 'Started|Stopped'")
+    log = host.check_output(
+        "journalctl -o short-unix --no-pager -u lab-first -u lab-second | grep -E 'Started|Stopped'"
+    )
     running: set[str] = set()
     for line in log.splitlines():
         name = "first" if "lab-first" in line else "second"
