@@ -193,8 +193,11 @@ class ActionModule(ActionBase):
         more = True
         while more:
             found = self.node("collect", have=transfer.inventory(folder))
-            for piece in found["pieces"]:
-                transfer.receive(folder, piece)
+            try:
+                for piece in found["pieces"]:
+                    transfer.receive(folder, piece)
+            except (transfer.TransferError, OSError) as exc:
+                raise wanted.NodeProblem(f"on the controller: {exc}") from exc
             more = found["more"]
 
     def _call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
