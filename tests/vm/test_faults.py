@@ -86,7 +86,7 @@ def test_f17_writes_fail_on_the_bus(scene: Scene) -> None:
 def test_f17_reads_fail_on_the_bus(scene: Scene) -> None:
     """Neither duty nor tacho can be read: nothing is known, so nothing stays low."""
     since = scene.chip.set(read_error=EIO)
-    check(scene, scene.full_within(since, 12.0, 30.0))
+    check(scene, scene.full_within(since, 12.0, 16.0))
 
 
 def test_f18_writes_acknowledged_and_lost(scene: Scene) -> None:
@@ -161,9 +161,9 @@ def test_f11_a_bus_that_hangs_holds_up_no_other(bench: Bench) -> None:
     assert sound.duties()[1] < FULL
     hung.set(hang=1)
     since = bench.all_cards(**HOT)
-    check(Scene(bench, sound, FAND), Scene(bench, sound, FAND).full_within(since, 3.0, 40.0, (1,)))
+    check(Scene(bench, sound, FAND), Scene(bench, sound, FAND).full_within(since, 3.0, 20.0, (1,)))
     since = hung.set(hang=0)
-    check(Scene(bench, hung, FAND), Scene(bench, hung, FAND).full_within(since, 12.0, 30.0, (1,)))
+    check(Scene(bench, hung, FAND), Scene(bench, hung, FAND).full_within(since, 12.0, 20.0, (1,)))
 
 
 def test_f14_the_chip_comes_90_s_late(bench: Bench) -> None:
