@@ -96,7 +96,7 @@ static ssize_t power1_cap_store(struct device *dev, struct device_attribute *att
 	return count;
 }
 
-/* A number that never changes, or one of struct card's fields by offset. */
+/* A number that never changes; below, one of struct card's fields by its offset. */
 static ssize_t limit_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%d\n", to_sensor_dev_attr(attr)->index);
@@ -112,11 +112,6 @@ static ssize_t label_show(struct device *dev, struct device_attribute *attr, cha
 	static const char *const labels[] = { "edge", "junction", "mem", "PPT" };
 
 	return sysfs_emit(buf, "%s\n", labels[to_sensor_dev_attr(attr)->index]);
-}
-
-static ssize_t phantom_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%d\n", to_sensor_dev_attr(attr)->index);
 }
 
 static ssize_t phantom_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t count)
@@ -141,11 +136,11 @@ FIELD(power1_cap_min, cap_min);
 FIELD(power1_cap_max, cap_max);
 FIELD(power1_cap_default, cap_default);
 static SENSOR_DEVICE_ATTR(power1_label, 0444, label_show, NULL, POWER);
-static SENSOR_DEVICE_ATTR(pwm1, 0644, phantom_show, phantom_store, 0);
-static SENSOR_DEVICE_ATTR(pwm1_enable, 0644, phantom_show, phantom_store, 2);
-static SENSOR_DEVICE_ATTR(pwm1_min, 0444, phantom_show, NULL, 0);
-static SENSOR_DEVICE_ATTR(pwm1_max, 0444, phantom_show, NULL, 255);
-static SENSOR_DEVICE_ATTR(fan1_input, 0444, phantom_show, NULL, 0);
+static SENSOR_DEVICE_ATTR(pwm1, 0644, limit_show, phantom_store, 0);
+static SENSOR_DEVICE_ATTR(pwm1_enable, 0644, limit_show, phantom_store, 2);
+static SENSOR_DEVICE_ATTR(pwm1_min, 0444, limit_show, NULL, 0);
+static SENSOR_DEVICE_ATTR(pwm1_max, 0444, limit_show, NULL, 255);
+static SENSOR_DEVICE_ATTR(fan1_input, 0444, limit_show, NULL, 0);
 static DEVICE_ATTR_RO(power1_average);
 static DEVICE_ATTR_RW(power1_cap);
 
