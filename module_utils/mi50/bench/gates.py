@@ -177,7 +177,10 @@ def plausible(found: dict[str, Metric], own: Figures, tokens: Counts, wall_s: fl
         return r.IMPLAUSIBLE, f"decode {decode:.0f} tok/s is more than ten times prefill {prefill:.0f} tok/s"
     rate, n = _value(found, "dc_srv"), tokens.completion
     if rate and n and wall_s:
-        rest = max(wall_s - min(own.prefill_s or 0.0, 0.9 * wall_s), 1e-6)
+        # What the server says of its prefill is taken off no further than the client saw the first token: a share of
+        # the wall clock instead would call a long prompt with a short answer (128k, 256 tokens) impossible.
+        first = _value(found, "ttft")
+        rest = max(wall_s - min(own.prefill_s or 0.0, 0.9 * wall_s if first is None else first), 1e-6)
         ceiling = WALL_MARGIN * n / rest
         if rate > ceiling:
             return (
