@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from mi50.bench import gates, record
 from mi50.bench.derive import Counts
 from mi50.bench.figures import Figures
