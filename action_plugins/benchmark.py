@@ -190,14 +190,18 @@ class ActionModule(ActionBase):
         """Bring home what is new."""
         folder = Path(self._given["dest"]) / self._name
         folder = folder if folder.is_absolute() else _CHECKOUT / folder
+        try:
+            with transfer.exclusive(folder):
+                self._bring(folder)
+        except (transfer.TransferError, OSError) as exc:
+            raise wanted.NodeProblem(f"on the controller: {exc}") from exc
+
+    def _bring(self, folder: Path) -> None:
         more = True
         while more:
             found = self.node("collect", have=transfer.inventory(folder))
-            try:
-                for piece in found["pieces"]:
-                    transfer.receive(folder, piece)
-            except (transfer.TransferError, OSError) as exc:
-                raise wanted.NodeProblem(f"on the controller: {exc}") from exc
+            for piece in found["pieces"]:
+                transfer.receive(folder, piece)
             more = found["more"]
 
     def _call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -227,5 +231,5 @@ class ActionModule(ActionBase):
 
 
 def _message(found: dict[str, Any]) -> str:
-    said = " ".join(str(found.get(key) or "") for key in ("msg", "module_stderr", "exception"))
+    said = " ".join(str(found.get(key) or "") for key in ("msg", "module_stderr"))
     return " ".join(said.split())[:2000] or "no reason was given"

@@ -33,6 +33,8 @@ LENGTHS = (128, 512, 2048)
 REQUESTS = 6
 ANSWER = 128
 START_SECONDS = 60
+# What else runs on this machine must not be what is measured; only root may ask for that.
+FIRST = ("nice", "-n", "-15") if os.geteuid() == 0 else ()
 # What issue 8 asks for: shares of the server's own figure; seconds and MiB a run of six requests.
 BARS = {"decode typical": 0.0005, "decode worst": 0.002, "prefill typical": 0.001, "cpu": 3.0, "rss": 60.0}
 
@@ -85,7 +87,7 @@ def server(root: Path, model: Path, scratch: Path) -> Iterator[None]:
     arguments = f"-m /srv/models/{models.SMOLLM.file} -dev none -t 1 -c 8192 -np 1 --cache-ram 0 --metrics"
     command = f"{mount} llama-server --host 127.0.0.1 --port {PORT} {arguments}"
     log = (scratch / "server.log").open("w")
-    child = subprocess.Popen(as_root(["unshare", "-m", "sh", "-c", command]), stdout=log, stderr=log)
+    child = subprocess.Popen([*FIRST, *as_root(["unshare", "-m", "sh", "-c", command])], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while get("/health") != 200:
@@ -146,7 +148,17 @@ def measure(settings: Settings, scratch: Path, length: int, number: int) -> Seen
     }
     run_id = f"accuracy-{length}-{number}"
     options = {"repeats": REQUESTS, "max_repeats": REQUESTS, "warmups": 1, "thermal": '"off"', "calibrate": "false"}
-    command = [sys.executable, "-m", "mi50.bench", "cell", "--url", f"http://127.0.0.1:{PORT}", "--kind", "llama.cpp"]
+    command = [
+        *FIRST,
+        sys.executable,
+        "-m",
+        "mi50.bench",
+        "cell",
+        "--url",
+        f"http://127.0.0.1:{PORT}",
+        "--kind",
+        "llama.cpp",
+    ]
     command += ["--model", models.SMOLLM.file, "--task", "-", "--run", run_id, "--dir", str(scratch), "--gpu", "none"]
     command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
     env = {**os.environ, "PYTHONPATH": str(settings.root / "module_utils")}
@@ -241,6 +253,7 @@ def page(seen: list[Seen], dropped: str, load: float, version: str) -> str:
         requests=REQUESTS,
         rows="\n".join(row([one for one in seen if one.length == length]) for length in LENGTHS),
         dropped=dropped,
+        priority="Both run before everything else on this machine (nice -15)." if FIRST else "",
         verdict=f"Missed: {'; '.join(missed)}." if missed else "All met.",
     )
 

@@ -7,14 +7,17 @@ and whole when that copy is not its beginning.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 PIECE = 4 << 20  # bytes of files in one answer
-_NOT_SENT = ("progress.json", "run.json")
+_LOCK = ".collecting"
+_NOT_SENT = ("progress.json", "run.json", _LOCK)
 
 Have = dict[str, dict[str, Any]]
 
@@ -55,6 +58,15 @@ def pieces(folder: Path, have: Have, limit: int = PIECE) -> dict[str, Any]:
         if offset + len(data) < size and left <= 0:
             return {"pieces": found, "more": True}
     return {"pieces": found, "more": False}
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the controller's copy: two calls that work on the same run bring things home one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def receive(folder: Path, piece: dict[str, Any]) -> None:

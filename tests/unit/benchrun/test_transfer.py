@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import threading
 from pathlib import Path
 
 import pytest
-from mi50.benchrun.transfer import TransferError, inventory, pieces, receive
+from mi50.benchrun.transfer import TransferError, exclusive, inventory, pieces, receive
 
 
 @pytest.fixture
@@ -81,3 +82,23 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
 def test_a_piece_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TransferError, match="has 0 bytes"):
         receive(tmp_path, {"path": "e.jsonl", "offset": 5, "data": ""})
+
+
+def test_two_controllers_of_one_run_take_turns(there: Path, tmp_path: Path) -> None:
+    here = tmp_path / "copy"
+
+    def call() -> None:
+        for _ in range(5):
+            with exclusive(here):
+                sync(there, here, 100)
+            with (there / "e.jsonl").open("ab") as stream:
+                stream.write(b'{"more":1}\n')
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sync(there, here)
+    assert sorted(path.name for path in here.glob("*.jsonl")) == ["e.jsonl"]
+    assert (here / "e.jsonl").read_bytes() == (there / "e.jsonl").read_bytes()
