@@ -9,6 +9,7 @@ Documented in library/benchmark.py.
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class ActionModule(ActionBase):
         dummy, given = self.validate_argument_spec(_ARGUMENTS)
         self._variables = task_vars or {}
         self._given = given
+        self._parent = os.getppid()
         self._name = str(self._variables["inventory_hostname"])
         names = {key: str(model["name"]) for key, model in given["suite"]["models"].items()}
         try:
@@ -139,6 +141,7 @@ class ActionModule(ActionBase):
     def peek(self, job: dict[str, Any]) -> tuple[str, str]:
         """The progress file and the beginning of the job's file: cheap, no Python is started on the node."""
         progress = f"{self._given['dir']}/{self._given['run']['id']}/progress.json"
+        self._still_wanted()
         command = f"cat {progress} 2>/dev/null; echo; echo @@@; head -c 300 {job.get('results_file') or '/dev/null'}"
         try:
             done = self._low_level_execute_command(command)
@@ -210,7 +213,13 @@ class ActionModule(ActionBase):
             raise wanted.NodeProblem(_message(found))
         return found
 
+    def _still_wanted(self) -> None:
+        """Stop when ansible-playbook was killed: this worker would go on alone, against the next call."""
+        if os.getppid() != self._parent:
+            raise wanted.NodeLost("ansible-playbook was killed")
+
     def _execute(self, name: str, arguments: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
+        self._still_wanted()
         try:
             found: dict[str, Any] = self._execute_module(
                 module_name=name, module_args=arguments, task_vars=self._variables, wrap_async=wrap_async

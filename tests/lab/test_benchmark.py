@@ -157,6 +157,7 @@ def test_in_the_end_every_cell_is_there_and_measured_once(story: Story) -> None:
     for node in NODES:
         counts = Counter(cell["cell_id"] for cell in _cells(story.reports, node))
         assert counts == dict.fromkeys(CELLS, 1), node
+    assert not list(story.run().glob("*/*.earlier-*")), "two controllers were at work"
     run = json.loads((story.run() / "run.json").read_text())
     assert run["finished"], "the run is not closed"
 
