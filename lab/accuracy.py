@@ -29,6 +29,8 @@ from lab.settings import LabError, Settings
 
 PORT = 18095
 PAGE = Path(__file__).with_name("accuracy_page.txt")
+# The model that other clients were measured with. It follows no instructions, so the coherence probe marks the cells.
+MODEL = models.GEMMA
 LENGTHS = (128, 512, 2048)
 REQUESTS = 6
 ANSWER = 128
@@ -84,7 +86,7 @@ def main(settings: Settings, rest: list[str]) -> int:
 def server(root: Path, model: Path, scratch: Path) -> Iterator[None]:
     """llama-server on loopback, in its tree; one thread, so that the client has a core of its own on two."""
     mount = f"mount --bind {model} {root}/srv/models && exec chroot {root} "
-    arguments = f"-m /srv/models/{models.SMOLLM.file} -dev none -t 1 -c 8192 -np 1 --cache-ram 0 --metrics"
+    arguments = f"-m /srv/models/{MODEL.file} -dev none -t 1 -c 8192 -np 1 --cache-ram 0 --metrics"
     command = f"{mount} llama-server --host 127.0.0.1 --port {PORT} {arguments}"
     log = (scratch / "server.log").open("w")
     child = subprocess.Popen([*FIRST, *as_root(["unshare", "-m", "sh", "-c", command])], stdout=log, stderr=log)
@@ -159,7 +161,7 @@ def measure(settings: Settings, scratch: Path, length: int, number: int) -> Seen
         "--kind",
         "llama.cpp",
     ]
-    command += ["--model", models.SMOLLM.file, "--task", "-", "--run", run_id, "--dir", str(scratch), "--gpu", "none"]
+    command += ["--model", MODEL.file, "--task", "-", "--run", run_id, "--dir", str(scratch), "--gpu", "none"]
     command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
     env = {**os.environ, "PYTHONPATH": str(settings.root / "module_utils")}
     with (scratch / f"{run_id}.log").open("w") as log:
@@ -247,7 +249,7 @@ def page(seen: list[Seen], dropped: str, load: float, version: str) -> str:
         version=version,
         cores=os.cpu_count(),
         load=load,
-        model=models.SMOLLM.file,
+        model=MODEL.file,
         answer=ANSWER,
         runs=len(seen) // len(LENGTHS),
         requests=REQUESTS,
