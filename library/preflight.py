@@ -26,6 +26,12 @@ options:
     description: Name of a module to the name of the variable with its options, see C(also) of M(preflight_host).
     type: dict
     default: {}
+  let_go:
+    description:
+      - Name of a variable. When it is true, a node that is settled, needs no reboot and is in a run without tags gets its
+        last words from this task, and RV(done) is true.
+    type: str
+    default: ""
   dir:
     description: Folder on the controller for one JSON file a host. Relative paths count from the checkout.
     type: path
@@ -96,6 +102,11 @@ path:
   sample: reports/preflight/node1.json
 settled:
   description: As M(preflight_host) returns it.
+  returned: when no check failed, or O(fail) is false
+  type: bool
+  sample: true
+done:
+  description: Whether the node lacks nothing and has nothing to say, see O(let_go).
   returned: when no check failed, or O(fail) is false
   type: bool
   sample: true

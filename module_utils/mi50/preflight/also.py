@@ -52,12 +52,19 @@ def _rocm(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
     # Not all that was looked at: what nobody reads would cost the controller time in every task that comes after.
     driver = {name: seen["driver"][name] for name in ("mode", "warnings")}
     reboot = {name: seen[name] for name in ("reboot_required", "reboot_reasons")}
-    return {"settled": True, "rocm": {"version": seen["rocm"]["version"]}, "driver": driver, **reboot}
+    version = seen["rocm"]["version"]
+    has = f"ROCm {version}, driver {driver['mode']}"
+    return {"settled": True, "has": has, "rocm": {"version": version}, "driver": driver, **reboot}
 
 
 def _rocblas(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
     del run
-    return rocblas.answer(options)
+    seen = rocblas.answer(options)
+    # The same number everywhere, as a rule; otherwise each.
+    return seen and {
+        **seen,
+        "has": "gfx906 kernel files " + "/".join(str(n) for n in dict.fromkeys(seen["files"].values())),
+    }
 
 
 def _fan(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:

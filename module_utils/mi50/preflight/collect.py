@@ -14,13 +14,18 @@ from typing import Any
 from ..amdgpu.inventory import collect as collect_gpus
 from .model import Disk, HostState, RepositoryTarget, Target
 from .network import TIMEOUT_S, probe_all
-from .proxy import ProxySettings, find_apt_file, parse_apt_dump, read_environment_file
+from .proxy import ProxySettings, find_apt_file, mentions_proxy, parse_apt_dump, read_environment_file
 from .repository import look
 
 # Runs a command given as a list; returns (return code, standard output). A missing program is (127, "").
 Runner = Callable[[list[str]], tuple[int, str]]
 
 FAN_UNITS = ("fancontrol.service", "thinkfan.service", "fan2go.service", "coolercontrold.service")
+# Where systemd finds units, generated and transient ones included: systemd.unit(5).
+_UNIT_DIRS = (
+    *(f"{parent}/systemd/system" for parent in ("etc", "run", "usr/local/lib", "usr/lib", "lib")),
+    *(f"run/systemd/{name}" for name in ("transient", "generator", "generator.early", "generator.late")),
+)
 _SECURE_BOOT = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 _BROKEN_STATES = {"half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"}
 _MODPROBE_DIRS = (
@@ -83,7 +88,7 @@ def collect(
         gfx906=tuple(inventory["gfx906"]),
         kernel_log=read_kernel_log(options.dev_root),
         secure_boot=read_secure_boot(options.sysfs_root),
-        fan_daemons=read_fan_daemons(run),
+        fan_daemons=read_fan_daemons(options.root, run),
         python_apt=(options.root / "usr/lib/python3/dist-packages/apt/__init__.py").is_file(),
         clock_offset=offset,
         probes=probes,
@@ -180,8 +185,11 @@ def read_secure_boot(sysfs_root: Path) -> bool | None:
     return data[-1] == 1 if data else None
 
 
-def read_fan_daemons(run: Runner) -> tuple[str, ...] | None:
+def read_fan_daemons(root: Path, run: Runner) -> tuple[str, ...] | None:
     """Return the known fan daemons that are enabled or active, None when systemd does not answer."""
+    # Asking systemd costs each node more than ten files that are not there.
+    if not any((root / folder / unit).exists() for folder in _UNIT_DIRS for unit in FAN_UNITS):
+        return ()
     code, text = run(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *FAN_UNITS])
     if code:
         return None
@@ -195,8 +203,10 @@ def read_fan_daemons(run: Runner) -> tuple[str, ...] | None:
 
 def read_proxies(options: Options, run: Runner) -> ProxySettings:
     """Return the proxy settings of the inventory, /etc/environment and apt."""
-    code, text = run(["apt-config", "dump", "Acquire"])
-    apt = parse_apt_dump(text) if code == 0 else {}
+    apt: dict[str, str] = {}
+    if mentions_proxy(options.root):
+        code, text = run(["apt-config", "dump", "Acquire"])
+        apt = parse_apt_dump(text) if code == 0 else {}
     return ProxySettings(
         variables={scheme: url for scheme, url in options.proxies.items() if url},
         no_proxy=options.no_proxy,

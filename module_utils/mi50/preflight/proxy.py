@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,15 +52,24 @@ def parse_apt_dump(text: str) -> dict[str, str]:
     return found
 
 
-def find_apt_file(value: str, root: Path) -> str:
-    """Return the apt configuration file under `root` that holds a proxy value, as the node names it."""
+def _apt_files(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield apt's configuration files under `root` that can be read, with their text."""
     apt = root / "etc/apt"
     for path in [apt / "apt.conf", *sorted((apt / "apt.conf.d").glob("*"))]:
-        try:
-            if value in path.read_text(encoding="utf-8", errors="replace"):
-                return f"/{path.relative_to(root)}"
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            yield path, path.read_text(encoding="utf-8", errors="replace")
+
+
+def mentions_proxy(root: Path) -> bool:
+    """Tell whether apt may have a proxy: some file says so, or includes another. Asking apt-config costs more."""
+    return any(word in text.lower() for _path, text in _apt_files(root) for word in ("proxy", "#include"))
+
+
+def find_apt_file(value: str, root: Path) -> str:
+    """Return the apt configuration file under `root` that holds a proxy value, as the node names it."""
+    for path, text in _apt_files(root):
+        if value in text:
+            return f"/{path.relative_to(root)}"
     return "/etc/apt/apt.conf.d"
 
 

@@ -60,12 +60,13 @@ def test_settled_answers_hold_what_roles_read(asked: Callable[..., tuple[dict[st
     assert answers == {
         "rocm_info": {
             "settled": True,
+            "has": "ROCm 6.4.3-128, driver inbox",
             "rocm": {"version": "6.4.3-128"},
             "driver": {"mode": "inbox", "warnings": ["w"]},
             "reboot_required": False,
             "reboot_reasons": [],
         },
-        "gfx906_rocblas": {"files": {"/x": 156}},
+        "gfx906_rocblas": {"has": "gfx906 kernel files 156", "files": {"/x": 156}},
     }
 
 

@@ -14,6 +14,7 @@ from mi50.preflight.collect import (
     read_dpkg,
     read_fan_daemons,
     read_kernel_log,
+    read_proxies,
     read_secure_boot,
 )
 from mi50.preflight.evaluate import evaluate
@@ -116,14 +117,38 @@ def test_secure_boot_variable(root: Path) -> None:
     assert read_secure_boot(root / "sys") is False
 
 
-def test_fan_daemons() -> None:
+def test_fan_daemons(root: Path) -> None:
     text = (
         "Id=fancontrol.service\nActiveState=active\nUnitFileState=disabled\n\n"
         "Id=thinkfan.service\nActiveState=inactive\nUnitFileState=enabled\n\n"
         "Id=fan2go.service\nActiveState=inactive\nUnitFileState=\n"
     )
-    assert read_fan_daemons(lambda _command: (0, text)) == ("fancontrol.service", "thinkfan.service")
-    assert read_fan_daemons(silent) is None
+
+    def unasked(_command: list[str]) -> tuple[int, str]:
+        raise AssertionError("systemd is asked although no such unit exists")
+
+    assert read_fan_daemons(root, unasked) == ()
+    write(root, "lib/systemd/system/fan2go.service", "")
+    assert read_fan_daemons(root, lambda _command: (0, text)) == ("fancontrol.service", "thinkfan.service")
+    assert read_fan_daemons(root, silent) is None
+
+
+@pytest.mark.parametrize(
+    "text", ['Acquire::HTTP::Proxy "http://p:1";', 'acquire { http { proxy "http://p:1"; } };', '#include "/x";']
+)
+def test_apt_is_asked_for_proxies_when_a_file_may_hold_one(root: Path, text: str) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str]) -> tuple[int, str]:
+        asked.append(command)
+        return 0, 'Acquire::http::Proxy "http://p:1";\n'
+
+    write(root, "etc/apt/apt.conf.d/20other", 'APT::Install-Recommends "0";\n')
+    assert read_proxies(Options(root=root), run).apt == {}
+    assert asked == []
+    write(root, "etc/apt/apt.conf.d/50mine", text)
+    assert read_proxies(Options(root=root), run).apt == {"http": "http://p:1"}
+    assert asked == [["apt-config", "dump", "Acquire"]]
 
 
 def test_kernel_log(root: Path) -> None:
