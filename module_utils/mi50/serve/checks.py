@@ -1,0 +1,151 @@
+"""What must hold before anything changes: port, groups, disk, key, ICD. Each returns sentences; none raises."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from . import key as keys
+from . import systemd
+from .model import CONFIG, LOOPBACK, Node, Service
+
+_LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
+_INODE = re.compile(r"socket:\[(\d+)\]")
+
+
+def everything(service: Service, node: Node) -> list[str]:
+    """All of it, in the order a person would mend it."""
+    return [
+        *groups(service.groups, node),
+        *port(service, node),
+        *disk(service.needs, node),
+        *keys.problems(service.key, node, owners(service, node)),
+        *exposed(service),
+    ]
+
+
+def owners(service: Service, node: Node) -> frozenset[int]:
+    """User ids that may own the key's file: root, and the service's user when there is one."""
+    user = user_id(service.user, node)
+    return frozenset({0} if user is None else {0, user})
+
+
+def group_ids(names: Iterable[str], node: Node) -> dict[str, int | None]:
+    """Numeric ids of groups on this host (None: there is no such group); containers need the numbers."""
+    known = {row[0]: int(row[2]) for row in _rows(node.path("/etc/group")) if len(row) > 2 and row[2].isdigit()}
+    return {name: known.get(name) for name in names}
+
+
+def user_id(name: str, node: Node) -> int | None:
+    """Numeric id of a user, None when there is none."""
+    for row in _rows(node.path("/etc/passwd")):
+        if row[0] == name and len(row) > 2 and row[2].isdigit():
+            return int(row[2])
+    return None
+
+
+def groups(names: Sequence[str], node: Node) -> list[str]:
+    """Groups that own the GPU's device files and do not exist here."""
+    missing = [name for name, number in group_ids(names, node).items() if number is None]
+    return [
+        f"there is no group {name} on this node, so the service could not open the GPU: run the role rocm first, or "
+        f"`groupadd --system {name}` and load amdgpu again"
+        for name in missing
+    ]
+
+
+def exposed(service: Service) -> list[str]:
+    """A public address without a key."""
+    if service.bind in LOOPBACK or service.key.path:
+        return []
+    return [f"{service.name}_bind is {service.bind}, but there is no API key: the model would be open to the network"]
+
+
+def disk(needs: Sequence[tuple[str, int]], node: Node) -> list[str]:
+    """Paths with less room than what is to be written there; needs on one file system add up."""
+    wanted: dict[int, tuple[str, int, int]] = {}
+    for name, size in needs:
+        folder = _existing(node.path(name))
+        device = folder.stat().st_dev
+        first, total, free = wanted.get(device, (name, 0, shutil.disk_usage(folder).free))
+        wanted[device] = (first, total + size, free)
+    return [
+        f"{name} has {free / 1e9:.1f} GB free, {size / 1e9:.1f} GB are needed: free some, or choose another directory"
+        for name, size, free in wanted.values()
+        if free < size
+    ]
+
+
+def port(service: Service, node: Node) -> list[str]:
+    """The port is taken by something that is not this service."""
+    inodes = listeners(service.port, node)
+    if not inodes:
+        return []
+    owner = _owner(inodes, node)
+    if (owner is not None and f"/{service.unit_name}" in owner[1]) or _serves(service, node):
+        return []
+    who = f"process {owner[0]}" if owner else "another program"
+    return [f"port {service.port} is taken by {who}: stop it, or set {service.name}_port (nothing was changed)"]
+
+
+def _serves(service: Service, node: Node) -> bool:
+    """Whether the service, as installed, has that port: a container's is held by its engine, not by the unit."""
+    try:
+        known = json.loads(node.path(CONFIG.format(service.name)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(known.get("port") == service.port and systemd.state(service.unit_name, node).active == "active")
+
+
+def listeners(number: int, node: Node) -> set[str]:
+    """Inodes of the sockets that listen on a TCP port, on any address."""
+    found = set()
+    for name in ("net/tcp", "net/tcp6"):
+        for line in _lines(node.proc / name)[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == number:
+                found.add(fields[9])
+    return found
+
+
+def icds(pattern: str, node: Node, root: str = "") -> list[str]:
+    """Vulkan driver manifests (`radeon_icd`, `lvp_icd`) of the node, or of a tree, as paths within it."""
+    found = []
+    for folder in ("/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/usr/share/vulkan/icd.d"):
+        base = node.path(f"{root}{folder}")
+        found += [f"{folder}/{path.name}" for path in sorted(base.glob(f"{pattern}*.json"))]
+    return found
+
+
+def _owner(inodes: set[str], node: Node) -> tuple[str, str] | None:
+    """Name with id, and control group, of a process that holds one of the sockets."""
+    for folder in sorted(node.proc.glob("[0-9]*")):
+        try:
+            links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
+        except OSError:
+            continue
+        held = {match.group(1) for link in links if (match := _INODE.match(link))}
+        if held & inodes:
+            name = "".join(_lines(folder / "comm")[:1]) or "?"
+            return f"{name} ({folder.name})", "\n".join(_lines(folder / "cgroup"))
+    return None
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _rows(path: Path) -> list[list[str]]:
+    return [line.split(":") for line in _lines(path) if line and not line.startswith("#")]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,13 @@
+"""The engines, by the name of their role."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from . import llama_cpp
+from .model import Engine
+
+# A module is an Engine: its functions and constants are what the protocol asks for.
+ENGINES: dict[str, Engine] = {
+    "llama_cpp": cast(Engine, llama_cpp),
+}

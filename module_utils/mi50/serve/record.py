@@ -1,0 +1,106 @@
+"""The record of the version that answered last: what was asked for, its files, and what its proof rests on.
+
+It is what a failed switch goes back to, and what the cheap question compares with. It holds no secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import config_files
+from .model import STATE_DIR, Gpu, Node, Proof, Service
+
+FORMAT = 1
+
+
+def path(name: str, node: Node) -> Path:
+    """Where a service's record lies."""
+    return node.path(f"{STATE_DIR.format(name)}/proven.json")
+
+
+def read(name: str, node: Node) -> dict[str, Any] | None:
+    """The record of a service; None when there is none, or none that can be used."""
+    try:
+        found = json.loads(path(name, node).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+
+
+def write(service: Service, asked: str, rendered: Sequence[config_files.File], proof: Proof, node: Node) -> None:
+    """Record a version that has just answered."""
+    files = {}
+    for file in rendered:
+        if file.content is not None:
+            name = "/" + str(file.path.relative_to(node.root))
+            digest = hashlib.sha256(file.content.encode()).hexdigest()
+            files[name] = {"content": file.content, "mode": file.mode, "sha256": digest}
+    content = {
+        "format": FORMAT,
+        "asked": asked,
+        "unit": service.unit_name,
+        "files": files,
+        "key_file": service.key.path,
+        "watched": {name: stamp(node.path(name)) for name in service.watched},
+        "gpus": [_card(gpu) for gpu in service.gpus],
+        "facts": dict(service.facts),
+        "proof": {**proof._asdict(), "devices": [device._asdict() for device in proof.devices]},
+    }
+    config_files.write(path(service.name, node), (json.dumps(content, indent=1) + "\n").encode())
+
+
+def previous(known: Mapping[str, Any], rendered: Iterable[config_files.File], node: Node) -> list[config_files.File]:
+    """The files as they were; those that only the new version has shall not exist."""
+    old = [
+        config_files.File(node.path(name), str(file["content"]), int(file["mode"]))
+        for name, file in known["files"].items()
+    ]
+    there = {file.path for file in old}
+    return old + [
+        config_files.File(file.path, None) for file in rendered if file.path not in there and file.path.exists()
+    ]
+
+
+def stamp(file: Path) -> list[int]:
+    """What changes when a file's content does: size, time of change, inode. Empty when there is no file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def drift(known: Mapping[str, Any], root: Path, sysfs: Path) -> list[str]:
+    """What differs now from what the record rests on, a line each: files, models, cards. Reads, compares digests."""
+    found = []
+    for name, file in known["files"].items():
+        target = root / name.lstrip("/")
+        try:
+            same = hashlib.sha256(target.read_bytes()).hexdigest() == file["sha256"]
+            same = same and stat.S_IMODE(target.stat().st_mode) == file["mode"]
+        except OSError:
+            same = False
+        if not same:
+            found.append(f"{name} was changed or removed")
+    for name, seen in known["watched"].items():
+        if stamp(root / name.lstrip("/")) != seen:
+            found.append(f"{name} is not the file that was proven")
+    for card in known["gpus"]:
+        if not (sysfs / "bus/pci/devices" / card["pci"] / "drm" / card["render"]).exists():
+            found.append(f"{card['pci']} is not {card['render']} any more")
+    key = root / str(known["key_file"]).lstrip("/")
+    try:
+        if stat.S_IMODE(key.stat().st_mode) & 0o077:
+            found.append(f"{known['key_file']} can be read by others")
+    except OSError:
+        found.append(f"{known['key_file']} is missing")
+    return found
+
+
+def _card(gpu: Gpu) -> dict[str, str]:
+    return {"pci": gpu.pci, "render": gpu.render.rpartition("/")[2]}

@@ -1,0 +1,190 @@
+"""Puts a version of a service in place, all or nothing: what answered before answers again if the new one does not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import config_files
+from . import gpus as cards
+from . import ready, record, systemd, unit
+from .model import CONFIG, HEALTH_TIMER, HEALTH_UNIT, Common, Device, Engine, Node, Proof, ServeError, Service
+
+_SETTLE = 20.0  # seconds in which a stopped service gives its VRAM back
+
+
+class Switch:
+    """One service on one node."""
+
+    def __init__(self, service: Service, common: Common, engine: Engine, node: Node) -> None:
+        """Nothing is looked at yet."""
+        self._service, self._common, self._engine, self._node = service, common, engine, node
+        self._timer = HEALTH_TIMER.format(service.name)
+
+    def apply(self, rendered: Sequence[config_files.File], asked: str) -> Proof:
+        """Write, start, prove, and record. The program files, the key and the user are there already.
+
+        Raises ServeError: the old version serves again, or nothing does when there was none; the text says which.
+        """
+        node, name = self._node, self._service.unit_name
+        known = record.read(self._service.name, node)
+        self._refuse_early()
+        systemd.attempt(node, "stop", self._timer)
+        try:
+            self._write(rendered)
+            before = self._stop()
+            systemd.command(node, "enable", name)
+            systemd.command(node, "restart", "--no-block", name)
+            proof = self._wait(self.config(), before)
+        except (ServeError, OSError) as error:
+            raise ServeError(f"{error} {self._back(known, rendered)}") from error
+        self.settle(rendered, asked, proof)
+        return proof
+
+    def prove(self, rendered: Sequence[config_files.File], asked: str) -> Proof:
+        """Prove a service that runs as it shall; only files it does not read may have changed. Raises ServeError."""
+        systemd.attempt(self._node, "stop", self._timer)
+        self._write(rendered)
+        proof = self._wait(self.config(), 0)
+        self.settle(rendered, asked, proof)
+        return proof
+
+    def settle(self, rendered: Sequence[config_files.File], asked: str, proof: Proof) -> None:
+        """Record the proof and have the timer look from now on, once at once."""
+        node = self._node
+        record.write(self._service, asked, rendered, proof, node)
+        systemd.command(node, "enable", "--now", self._timer)
+        systemd.attempt(node, "start", HEALTH_UNIT.format(self._service.name))
+
+    def config(self) -> dict[str, Any]:
+        """The health program's configuration as written, with the node's own paths."""
+        return self._config(json.loads(unit.configuration(self._service, self._node)))
+
+    def _refuse_early(self) -> None:
+        """Ask for the devices while the old version still serves."""
+        found = self._engine.devices_before(self._service, self._node)
+        ready.judge(found, self._service.gpus, self.config(), small_bar=self._common.small_bar)
+
+    def _write(self, files: Sequence[config_files.File]) -> None:
+        config_files.apply(config_files.plan(list(files)))
+        systemd.command(self._node, "daemon-reload")
+
+    def _stop(self) -> int:
+        """Stop what runs and wait until it has given its VRAM back; returns what is still in use, in bytes."""
+        node, service = self._node, self._service
+        if systemd.state(service.unit_name, node).active in ("active", "activating", "deactivating", "reloading"):
+            systemd.command(node, "stop", service.unit_name)
+        systemd.attempt(node, "reset-failed", service.unit_name)
+        used, end = cards.used(node, service.gpus), node.clock() + _SETTLE
+        while service.probe.expected_vram and not service.probe.software and node.clock() < end:
+            node.sleep(1.0)
+            now = cards.used(node, service.gpus)
+            if now >= used:
+                break
+            used = now
+        return used
+
+    def _wait(self, config: Mapping[str, Any], before: int) -> Proof:
+        return ready.wait(
+            config,
+            self._node,
+            devices=self._devices,
+            before=before,
+            hints=self._engine.HINTS,
+            gpus=self._service.gpus,
+            small_bar=self._common.small_bar,
+        )
+
+    def _devices(self, log: str, node: Node) -> list[Device] | None:
+        return self._engine.devices_of(log, self._service.name, node)
+
+    def _back(self, known: Mapping[str, Any] | None, rendered: Sequence[config_files.File]) -> str:
+        """Return to the recorded version; says how that went. Raises nothing."""
+        node, name = self._node, self._service.unit_name
+        try:
+            if known is None:
+                systemd.attempt(node, "disable", "--now", name)
+                return f"{name} is stopped; there was no version before that answered."
+            begin = time.monotonic()
+            systemd.attempt(node, "stop", name)
+            self._write(record.previous(known, rendered, node))
+            systemd.attempt(node, "reset-failed", name)
+            systemd.command(node, "restart", "--no-block", name)
+            old = self._config(json.loads(known["files"][CONFIG.format(self._service.name)]["content"]))
+            # It has been judged when it was new; now it only has to answer.
+            ready.wait({**old, "expected_vram": 0, "device": ""}, node, devices=lambda log, node: None, before=0)
+            systemd.command(node, "enable", "--now", self._timer)
+            seconds = time.monotonic() - begin
+        except (ServeError, OSError, KeyError, ValueError) as error:
+            return f"The version before could not be brought back either: {error}"
+        return f"The version before serves again ({seconds:.0f} s after the switch was given up)."
+
+    def _config(self, found: dict[str, Any]) -> dict[str, Any]:
+        return {**found, "key_file": str(self._node.path(found["key_file"])), "sysfs_root": str(self._node.sysfs)}
+
+
+def make_user(service: Service, node: Node) -> None:
+    """Make the service's user when it is missing: no login, no home of its own but its state directory."""
+    argv = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+    argv += ["--home-dir", f"/var/lib/mi50-aipc/{service.name}", service.user]
+    done = node.run(argv, timeout=60)
+    if done.code not in (0, 9):  # 9: it exists
+        raise ServeError(f"the user {service.user} could not be made: {systemd.said(done)}")
+
+
+def trial(service: Service, node: Node, argv: Sequence[str], seconds: float = 120.0) -> tuple[int, str]:
+    """Run a program for a moment exactly as the service would run: user, groups, sandbox, device files, environment.
+
+    Returns its exit code and all it said. Raises ServeError.
+    """
+    skipped = {
+        "Type",
+        "ExecStart",
+        "ExecStartPre",
+        "ExecStartPost",
+        "ExecStop",
+        "Restart",
+        "RestartSec",
+        "LoadCredential",
+    }
+    skipped |= {"OOMPolicy", "TimeoutStartSec", "TimeoutStopSec"}
+    command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--property=RuntimeMaxSec={seconds:.0f}"]
+    for name, value in unit.properties(service, node):
+        if name == "Environment":
+            continue
+        if name not in skipped:
+            command.append(f"--property={name}={value}")
+    command += [f"--setenv={name}={value}" for name, value in sorted(service.environment.items())]
+    done = systemd.run(node, [*command, "--", *argv])
+    return done.code, (done.output + b"\n" + done.errors).decode(errors="replace")
+
+
+def uninstall(name: str, engine: Engine, key_path: str, node: Node) -> list[str]:
+    """Stop and remove everything of a service but models. Returns what was removed; asked before, nothing is left."""
+    known = record.read(name, node)
+    service, timer, health = f"mi50-{name}.service", HEALTH_TIMER.format(name), HEALTH_UNIT.format(name)
+    gone = []
+    for one in (timer, health, service):
+        systemd.attempt(node, "disable", "--now", one)
+    names = [f"{unit.UNITS}/{one}" for one in (service, timer, health)] + [CONFIG.format(name)]
+    names += [path for path in (known or {}).get("files", {}) if path not in unit.program() and path not in names]
+    for path in names:
+        if node.path(path).exists():
+            node.path(path).unlink()
+            gone.append(path)
+    gone += _keys(key_path, node)
+    gone += engine.remove(name, node)
+    record.path(name, node).unlink(missing_ok=True)
+    systemd.command(node, "daemon-reload")
+    return gone
+
+
+def _keys(key_path: str, node: Node) -> list[str]:
+    there: list[Path] = [node.path(key_path), node.path(f"{key_path}.env")]
+    found = [str(path) for path in there if path.exists()]
+    for path in found:
+        Path(path).unlink()
+    return found
