@@ -6,6 +6,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
@@ -27,13 +28,17 @@ _AGENT = "mi50-aipc"
 
 
 class Wanted(NamedTuple):
-    """A file to have: `sha256` in hexadecimal and `size` in bytes where known, `mode` as permission bits."""
+    """A file to have: `sha256` in hexadecimal and `size` in bytes where known, `mode` as permission bits.
+
+    `headers` (a token, say) go to the host of `url` alone, never to one it redirects to.
+    """
 
     url: str
     dest: Path
     sha256: str | None = None
     size: int | None = None
     mode: int = 0o644
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Fetched(NamedTuple):
@@ -43,23 +48,34 @@ class Fetched(NamedTuple):
     received: int
 
 
-def download(wanted: Wanted, timeout: float = TIMEOUT_S, retries: int = RETRIES, pause: float = PAUSE_S) -> Fetched:
+def download(
+    wanted: Wanted,
+    timeout: float = TIMEOUT_S,
+    retries: int = RETRIES,
+    pause: float = PAUSE_S,
+    watch: Callable[[int], None] = lambda size: None,
+    patient: bool = False,
+) -> Fetched:
     """Fetch a file, complete and proven or not at all; proxies come from the environment. `timeout`, `pause`: seconds.
 
-    Raises FetchError. An interrupted transfer is taken up again `retries` times, and by the next run.
+    Raises FetchError. An interrupted transfer is taken up again `retries` times, and by the next run. `watch` is told
+    the bytes that are there, after each piece. When `patient`, only attempts that bring nothing new count as tries.
     """
     scheme = urlsplit(wanted.url).scheme
     if scheme not in SCHEMES:
         raise FetchError(f"{mask(wanted.url)} cannot be fetched: only http, https and file addresses can.")
     partial = Partial(wanted.dest)
     try:
-        for attempt in range(retries + 1):
-            start = partial.resume(wanted.url)
+        failed = most = 0
+        while True:
+            start = partial.resume(wanted.url, _digest(wanted))
+            most = max(most, partial.size)
             try:
-                _transfer(wanted, partial, start, timeout)
+                _transfer(wanted, partial, start, timeout, watch)
                 break
             except Interrupted:
-                if attempt == retries:
+                failed = 0 if patient and partial.size > most else failed + 1
+                if failed > retries:
                     raise
                 time.sleep(pause)
         return Fetched(_prove(wanted, partial), partial.received)
@@ -75,20 +91,31 @@ def proxy_for(url: str) -> str:
     return urllib.request.getproxies().get(parts.scheme, "")
 
 
-def _transfer(wanted: Wanted, partial: Partial, validator: str, timeout: float) -> None:
-    """Make one request and write its answer behind what is there."""
+def _digest(wanted: Wanted) -> str:
+    return (wanted.sha256 or "").lower()
+
+
+def _transfer(
+    wanted: Wanted, partial: Partial, validator: str | None, timeout: float, watch: Callable[[int], None]
+) -> None:
+    """Make one request and write its answer behind what is there; `validator` None asks for all of it."""
+    if validator is not None and wanted.size is not None and partial.size == wanted.size:
+        return  # it was cut off after its last byte
     url = wanted.url
     # S310 warns of unexpected schemes; download() refused them.
     request = urllib.request.Request(url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})  # noqa: S310
-    if validator:
+    for name, value in wanted.headers:
+        request.add_unredirected_header(name, value)
+    if validator is not None:
         request.add_header("Range", f"bytes={partial.size}-")
-        request.add_header("If-Range", validator)
+        if validator:
+            request.add_header("If-Range", validator)
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler()).open(request, timeout=timeout) as answer:
-            _receive(answer, url, partial)
+            _receive(answer, wanted, partial, watch)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == _RANGE_REFUSED and validator:
+        if error.code == _RANGE_REFUSED and validator is not None:
             partial.restart()
             raise Interrupted(f"{mask(url)}: the server refuses to resume ({error.code}).") from None
         raise explain(url, error, proxy_for(url)) from None
@@ -96,11 +123,14 @@ def _transfer(wanted: Wanted, partial: Partial, validator: str, timeout: float) 
         raise explain(url, error, proxy_for(url)) from None
 
 
-def _receive(answer: http.client.HTTPResponse | addinfourl, url: str, partial: Partial) -> None:
+def _receive(
+    answer: http.client.HTTPResponse | addinfourl, wanted: Wanted, partial: Partial, watch: Callable[[int], None]
+) -> None:
     """Write an answer behind what is there, or anew where the server did not resume."""
+    url = wanted.url
     if getattr(answer, "status", None) != _PARTIAL_CONTENT:
         partial.restart()
-        partial.note(url, _validator(answer.headers))
+        partial.note(url, _validator(answer.headers), _digest(wanted))
     elif not _continues(answer.headers, partial.size):
         partial.restart()
         raise Interrupted(f"{mask(url)}: the server resumes at another place than asked.")
@@ -113,6 +143,7 @@ def _receive(answer: http.client.HTTPResponse | addinfourl, url: str, partial: P
         if not piece:
             break
         partial.write(piece)
+        watch(partial.size)
     received = partial.size - before
     if announced is not None and received != int(announced):
         raise Interrupted(

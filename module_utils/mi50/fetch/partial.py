@@ -45,22 +45,32 @@ class Partial:
         self.received = 0
         self.digest = hashlib.sha256()
 
-    def resume(self, url: str) -> str:
-        """Take up what an earlier run left of `url`; return its validator, or empty when there is nothing to use."""
+    def resume(self, url: str, sha256: str = "") -> str | None:
+        """Take up what an earlier attempt left of `url`; return its validator, None when there is nothing to use.
+
+        Bytes of a file with the same known digest go on from any address and without a validator (empty): in the end
+        the digest decides.
+        """
         try:
             note: dict[str, Any] = json.loads(self._note.read_text(encoding="utf-8"))
             validator = str(note["validator"]) if note["url"] == url else ""
+            usable = bool(validator or (sha256 and note.get("sha256") == sha256))
         except (OSError, ValueError, KeyError, TypeError):
-            validator = ""
-        if not validator:
+            validator, usable = "", False
+        if not usable:
             self.restart()
-            return ""
+            return None
+        if not self.size:  # else it is all known from this run
+            self._digest()
+        return validator if self.size else None
+
+    def _digest(self) -> None:
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.size, self.digest = 0, hashlib.sha256()
         while True:
             piece = os.read(self._fd, _CHUNK)
             if not piece:
-                return validator if self.size else ""
+                return
             self.digest.update(piece)
             self.size += len(piece)
 
@@ -71,12 +81,13 @@ class Partial:
         self.size, self.digest = 0, hashlib.sha256()
         self._forget_note()
 
-    def note(self, url: str, validator: str) -> None:
-        """Remember what the bytes belong to; without a validator they cannot be resumed."""
+    def note(self, url: str, validator: str, sha256: str = "") -> None:
+        """Remember what the bytes belong to; without a validator or a known digest they cannot be resumed."""
         self._forget_note()
-        if validator:
+        if validator or sha256:
+            text = json.dumps({"url": url, "validator": validator, "sha256": sha256})
             try:
-                self._note.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+                self._note.write_text(text, encoding="utf-8")
             except OSError as error:
                 raise unwritable(self.target, error) from None
 
