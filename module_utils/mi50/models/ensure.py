@@ -164,9 +164,15 @@ def _complete(model: Wanted, hubs: hub.Endpoints) -> Wanted:
     """Return the model with the list of its files."""
     if model.source == "path":
         return _complete_path(model)
-    known = model.files and all(file.sha256 and file.size for file in model.files)
-    # With digests and sizes given nothing has to be asked, and a plain mirror of the files is enough.
-    return model if known or model.source not in HUBS else hub.complete(model, hubs)
+    # With digests given the hub's list is not needed, and a plain mirror of the files is enough.
+    if model.source in HUBS and not (model.files and all(file.sha256 for file in model.files)):
+        return hub.complete(model, hubs)
+    headers = hubs.headers(model.source)
+    files = [
+        file if file.size else file._replace(size=hub.size(hub.address(model, file.path, hubs), headers, hubs.timeout))
+        for file in model.files
+    ]
+    return model._replace(files=tuple(files))
 
 
 def _complete_path(model: Wanted) -> Wanted:

@@ -71,7 +71,7 @@ def _file(
     if there and fresh and (there.sha256 == file.sha256 or (not file.sha256 and url and there.url == url)):
         return 0, there.sha256
     twin = known.get((file.sha256, file.size or 0)) if file.sha256 else None
-    if twin:
+    if twin and records.sha256_of(twin) == file.sha256:  # it was, once; a flipped bit must not spread
         _link(twin, target)
         return 0, file.sha256
     if model.source == "path":

@@ -107,6 +107,13 @@ def get(url: str, headers: Headers, timeout: float, span: tuple[int, int] | None
         raise explain(url, error, proxy_for(url)) from None
 
 
+def size(url: str, headers: Headers, timeout: float) -> int | None:
+    """Return the size of a file, asked with one byte of it; None when the server does not say. Raises FetchError."""
+    dummy, answer = get(url, headers, timeout, (0, 0))
+    whole = (answer.get("Content-Range") or "").rpartition("/")[2] or answer.get("Content-Length") or ""
+    return int(whole) if whole.isdigit() else None
+
+
 def _ask(wanted: Wanted, url: str, hubs: Endpoints) -> tuple[Any, Message]:
     try:
         body, headers = get(url, hubs.headers(wanted.source), hubs.timeout)

@@ -37,6 +37,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_url_github": {"type": "str"},
     "mi50_url_lmstudio": {"type": "str"},
     "mi50_url_huggingface": {"type": "str"},
+    "mi50_url_modelscope": {"type": "str"},
     "mi50_url_pypi": {"type": "str"},
     "mi50_registry_docker": {"type": "str"},
 }
