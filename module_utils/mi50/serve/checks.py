@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import key as keys
 from . import systemd
-from .model import CONFIG, LOOPBACK, Node, Service
+from .model import CONFIG, LOOPBACK, Later, Node, Service
 
 _LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 _INODE = re.compile(r"socket:\[(\d+)\]")
@@ -51,8 +51,10 @@ def groups(names: Sequence[str], node: Node) -> list[str]:
     """Groups that own the GPU's device files and do not exist here."""
     missing = [name for name, number in group_ids(names, node).items() if number is None]
     return [
-        f"there is no group {name} on this node, so the service could not open the GPU: run the role rocm first, or "
-        f"`groupadd --system {name}` and load amdgpu again"
+        Later(
+            f"there is no group {name} on this node, so the service could not open the GPU: run the role rocm, or "
+            f"`groupadd --system {name}` and load amdgpu again"
+        )
         for name in missing
     ]
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from . import probe
 from .probe import Answer, Config, Fault
@@ -24,6 +24,8 @@ from .probe import Answer, Config, Fault
 CONFIGS = "/etc/mi50-aipc/serve"
 # After so many new starts within so many seconds the fault is not one that a new start heals.
 HEALS, HEALS_SECONDS = 3, 1800
+FINE = ("ready", "loading", "stopped")
+Verdict = tuple[str, str, Optional[Answer]]
 _KEEP = 20  # heals that the status remembers
 _AGAIN = 2.0  # seconds after which a fault is looked at once more
 
@@ -44,21 +46,26 @@ def check(config: Config) -> dict[str, Any]:
         state.update(invocation=seen.get("InvocationID", ""), ready=False, completed=0.0)
     due = not state["ready"] or (config["completion_every"] and now - state["completed"] >= config["completion_every"])
     word, text, answer = _judge(config, seen, state, completion=bool(due))
+    healing = False
+    if word not in FINE:
+        text, healing = _heal(config, state, word, text, now)
+        sys.stdout.write(f"{word}: {text}\n")
+        sys.stdout.flush()
+        _write(paths[1], state)
+    word, text, answer = _follow(config, state, (word, text, answer), healing=healing)
     if answer is not None:
         state["completed"] = now
     if word == "ready":
         state["ready"] = True
         if state["broken_since"] and state["heals"]:
-            state["heals"][-1]["seconds"] = round(now - state["broken_since"], 1)
+            state["heals"][-1].setdefault("seconds", round(time.time() - state["broken_since"], 1))
         state["broken_since"] = 0.0
-    elif word not in ("loading", "stopped"):
-        text = _heal(config, state, word, text, now)
     status = {
         "name": config["name"],
         "unit": config["unit"],
         "state": word,
         "text": text,
-        "at": round(now, 1),
+        "at": round(time.time(), 1),
         "url": config["url"],
         "model": config["model"],
         "gpus": list(config["gpus"]),
@@ -73,21 +80,36 @@ def check(config: Config) -> dict[str, Any]:
     return status
 
 
-def _judge(
-    config: Config, seen: Mapping[str, str], state: Mapping[str, Any], *, completion: bool
-) -> tuple[str, str, Answer | None]:
+def _follow(config: Config, state: dict[str, Any], found: Verdict, *, healing: bool) -> Verdict:
+    """Wait while it loads, one interval at most: what comes up is noticed within a second, a new start as well."""
+    end, last = time.monotonic() + config["interval"], found
+    while (last[0] == "loading" or healing) and time.monotonic() < end:
+        time.sleep(1)
+        seen = unit(config)
+        if seen.get("InvocationID", "") != state["invocation"]:
+            state.update(invocation=seen.get("InvocationID", ""), ready=False, completed=0.0)
+            healing = False
+        if not healing:
+            last = _judge(config, seen, state, completion=True)
+    # What was found first stays said until something else is known.
+    return found if healing else last
+
+
+def _judge(config: Config, seen: Mapping[str, str], state: Mapping[str, Any], *, completion: bool) -> Verdict:
     """State, sentence and perhaps an answer. A fault is looked at twice before it counts."""
     active = seen.get("ActiveState", "")
     if active == "failed":
         return "failed", "systemd has given up starting it: journalctl -u " + config["unit"], None
     if active in ("inactive", "deactivating"):
         return "stopped", "it was stopped, and is left so", None
-    since = time.monotonic() - int(seen.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    since = (
+        0.0 if active == "activating" else time.monotonic() - int(seen.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    )
     for last in (False, True):
         try:
             answer = probe.look(config, completion=completion)
         except Fault as fault:
-            young = active == "activating" or fault.state == "loading" or not state["ready"]
+            young = fault.state == "loading" or not state["ready"]
             if young and since < config["load_timeout"] and fault.state not in ("cpu", "slow", "refused"):
                 return "loading", str(fault), None
             if last:
@@ -98,17 +120,18 @@ def _judge(
     raise AssertionError("not reached")
 
 
-def _heal(config: Config, state: dict[str, Any], word: str, text: str, now: float) -> str:
-    """Start the unit anew, unless that has not helped lately; returns what is to be said of it."""
+def _heal(config: Config, state: dict[str, Any], word: str, text: str, now: float) -> tuple[str, bool]:
+    """Start the unit anew, unless that has not helped lately; returns what is to be said, and whether it did."""
     state["broken_since"] = state["broken_since"] or now
     if word in ("failed", "refused"):
-        return text
+        return text, False
     recent = [heal for heal in state["heals"] if now - heal["at"] < HEALS_SECONDS]
     if len(recent) >= HEALS:
-        return f"{text} (started anew {len(recent)} times within {HEALS_SECONDS // 60} minutes, which did not help)"
+        often = f"started anew {len(recent)} times within {HEALS_SECONDS // 60} minutes, which did not help"
+        return f"{text} ({often})", False
     state["heals"] = [*state["heals"], {"at": round(now, 1), "state": word, "why": text}][-_KEEP:]
     _run(["systemctl", "restart", "--no-block", config["unit"]])
-    return f"{text} (starting it anew)"
+    return f"{text} (starting it anew)", True
 
 
 def _run(argv: Sequence[str]) -> str:
@@ -139,11 +162,11 @@ def main(arguments: Sequence[str]) -> int:
     if verb == "check" and len(names) == 1:
         status = check(_read(Path(names[0])))
         sys.stdout.write(f"{status['state']}: {status['text']}\n")
-        return 0 if status["state"] in ("ready", "loading", "stopped") else 1
+        return 0 if status["state"] in FINE else 1
     if verb == "status":
         configs = [_read(Path(name)) for name in names or sorted(map(str, Path(CONFIGS).glob("*.json")))]
         found = [_read(Path(one["run_dir"]) / f"{one['name']}.json") or {"name": one["name"]} for one in configs if one]
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
-        return 0 if all(one.get("state") in ("ready", "loading", "stopped") for one in found) else 1
+        return 0 if all(one.get("state") in FINE for one in found) else 1
     sys.stderr.write(__doc__ or "")
     return 2

@@ -1,7 +1,7 @@
-"""The API key: one file, root's alone, made once. It is never returned, logged, or put on a command line.
+"""The API key: one file, made once. It is never returned, logged, or put on a command line or in an environment.
 
-systemd hands the service a private copy (LoadCredential), so that the service's own user cannot change the key, and
-nothing of it stands in the unit, in its environment or in `ps`.
+The file belongs to the service's user and nobody else may read it: programs take its path. systemd's credentials would
+keep it root's, but they come out empty in containers (LXC, Docker), where cards are often passed through to.
 """
 
 from __future__ import annotations
@@ -73,11 +73,13 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def differs(key: Key, node: Node) -> bool:
-    """Tell whether `ensure` would write: no file yet, another key was given, or the environment file lags behind."""
+def differs(key: Key, node: Node, owner: int | None) -> bool:
+    """Tell whether `ensure` would write: no file yet, another key or owner, or the environment file lags behind."""
     path = node.path(key.path)
     try:
         now = read(path)
+        if path.stat().st_uid != owner:
+            return True
     except OSError:
         return True
     if key.given and now != key.given:
@@ -90,12 +92,12 @@ def differs(key: Key, node: Node) -> bool:
         return True
 
 
-def ensure(key: Key, node: Node) -> bool:
+def ensure(key: Key, node: Node, owner: int) -> bool:
     """Write what is missing, by rename, never readable for others even for a moment. Returns whether it wrote.
 
-    Raises OSError. `problems` must have been asked first.
+    `owner` is the service's user id. Raises OSError. `problems` must have been asked first.
     """
-    if not differs(key, node):
+    if not differs(key, node, owner):
         return False
     path = node.path(key.path)
     text = key.given
@@ -104,6 +106,7 @@ def ensure(key: Key, node: Node) -> bool:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # mkstemp, which `write` begins with, makes the file 0600 from its first moment.
     config_files.write(path, f"{text}\n".encode(), MODE)
+    os.chown(path, owner, -1)
     if key.variable:
         config_files.write(node.path(f"{key.path}.env"), _line(key, text).encode(), MODE)
     return True

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import archive, checks, switch, weights
-from .model import KEY_PATH, LOOPBACK, Common, Definition, Device, Node, Probe, ServeError, Service
+from .model import LOOPBACK, Common, Definition, Device, Later, Node, Probe, ServeError, Service
 
 VULKAN = True
 SPEC: dict[str, dict[str, Any]] = {
@@ -41,7 +41,8 @@ HINTS = (
     (r"failed to load model|error loading model", "the model file is damaged, or this llama.cpp is too old for it"),
     (r"mmproj|clip_init", "the projector does not belong to this model"),
 )  # fmt: skip
-# A card of Debian's or Ubuntu's Mesa, and of a tree of another release.
+# Where the key is bound to in a tree, whose own folders are read-only.
+_ROOTED_KEY = "/run/mi50-aipc-key"
 _ICD, _SOFTWARE_ICD = "radeon_icd", "lvp_icd"
 _LISTED = re.compile(r"^\s+([A-Za-z]+\d+): (.+) \((\d+) MiB, (\d+) MiB free\)\s*$", re.MULTILINE)
 _USING = re.compile(
@@ -64,8 +65,10 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
     manifests = _manifests(common, options, node)
     if not manifests:
         problems.append(
-            f"there is no Vulkan driver for the card ({_ICD}*.json below {options['root']}/usr/share/vulkan/icd.d): "
-            "install mesa-vulkan-drivers; without it the loader offers llvmpipe, which computes on the CPU"
+            Later(
+                f"no Vulkan driver for the card is installed ({options['root']}/usr/share/vulkan/icd.d/{_ICD}*.json): "
+                "install mesa-vulkan-drivers; without it the loader offers llvmpipe, which computes on the CPU"
+            )
         )
     verdict = weights.judge(common, _wanted(options), node, vulkan=VULKAN)
     problems += verdict.problems
@@ -95,7 +98,7 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
         start=(server, *_arguments(common, options, alias)),
         gpus=common.gpus,
         environment=_environment(common, options, manifests),
-        read=tuple(_bound(options)),
+        read=tuple(_bound(common, options)),
         write=(f"/var/lib/mi50-aipc/{common.name}", f"/var/cache/mi50-aipc/{common.name}"),
         properties=tuple(_properties(options)),
         needs=_needs(common, options, node),
@@ -217,7 +220,7 @@ def _environment(common: Common, options: Mapping[str, Any], manifests: Sequence
 
 def _arguments(common: Common, options: Mapping[str, Any], alias: str) -> list[str]:
     total = options["context"] * options["parallel"]
-    found = ["--host", common.bind, "--port", str(common.port), "--api-key-file", KEY_PATH]
+    found = ["--host", common.bind, "--port", str(common.port), "--api-key-file", _key(common, options)]
     found += ["-m", options["model"], "--alias", alias, "-c", str(total), "-np", str(options["parallel"])]
     found += ["-ngl", str(options["gpu_layers"]), "-fa", options["flash_attention"]]
     found += ["-ctk", options["kv_type"], "-ctv", options["kv_type"], "--jinja", "--metrics", "--slots"]
@@ -232,11 +235,17 @@ def _properties(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("RootDirectory", options["root"]), ("MountAPIVFS", "yes"), ("TemporaryFileSystem", "/var /srv /run")]
 
 
-def _bound(options: Mapping[str, Any]) -> list[str]:
+def _bound(common: Common, options: Mapping[str, Any]) -> list[str]:
     """Folders of the models, where the sandbox or the tree would hide them."""
     folders = {path.rpartition("/")[0] for path in (options["model"], options["mmproj"]) if path}
     hidden = ("/home/", "/root/", "/tmp/", "/var/tmp/")  # noqa: S108 - compared, not written
-    return sorted(name for name in folders if options["root"] or f"{name}/".startswith(hidden))
+    found = sorted(name for name in folders if options["root"] or f"{name}/".startswith(hidden))
+    return found + ([f"{common.key.path}:{_ROOTED_KEY}"] if options["root"] else [])
+
+
+def _key(common: Common, options: Mapping[str, Any]) -> str:
+    """The key's path as the service sees it: in a tree, where a file can be bound to."""
+    return _ROOTED_KEY if options["root"] else common.key.path
 
 
 def _needs(common: Common, options: Mapping[str, Any], node: Node) -> tuple[tuple[str, int], ...]:

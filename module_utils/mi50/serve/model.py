@@ -19,14 +19,17 @@ RUN_DIR = "/run/mi50-aipc/serve"
 # The health program: a command, and the modules `health` and `probe` of this package as they are.
 PROGRAM = "/usr/local/sbin/mi50-serve"
 PROGRAM_DIR = "/usr/local/lib/mi50-aipc/mi50_serve"
-CREDENTIAL = "api-key"
-# What a unit's ExecStart writes for the path of its key: the file is root's, systemd hands the service a copy.
-KEY_PATH = "${CREDENTIALS_DIRECTORY}/" + CREDENTIAL
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class ServeError(Exception):
     """Something a person has to mend; the text names what, its value and the way out. Nothing was changed."""
+
+
+class Later(str):
+    """A problem that another role of the same run mends before this one: in check mode it is told, and no failure."""
+
+    __slots__ = ()
 
 
 class NotReady(ServeError):
@@ -89,7 +92,7 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Key:
-    """The API key's file on the node. `given` is a key the user chose; empty: one is generated, once.
+    """The API key's file on the node, the service's user's (0600). `given`: a key somebody chose; empty: one is made.
 
     variable: also keep `<path>.env` (0600, root) with `<variable>=<key>`, for programs that read it from their
     environment alone, such as a container's `--env-file`.
@@ -133,9 +136,9 @@ class Probe:
 class Service:
     """One engine on one node.
 
-    start, before, after, stop: commands (argv) of the unit; `KEY_PATH` stands for the key's file, nothing else is
-    expanded. No secret may stand in them. environment: the same.
-    read: paths below the hidden parts (/home, /root) or below /srv that the service must see; they are bound read-only.
+    start, before, after, stop: commands (argv) of the unit, nothing in them is expanded. No secret may stand in them
+    (the key's path may). environment: the same.
+    read: paths that the sandbox would hide from the service (below /home, /root, /tmp); they are bound read-only.
     write: directories of the service, made by systemd as its user: names below /var/lib and /var/cache.
     properties: further lines of [Service] (key, value); a key of the contract's own is replaced by them.
     unit: further lines of [Unit]. needs: (path, bytes) that must be free before anything changes.

@@ -12,7 +12,20 @@ from .. import config_files
 from . import checks, gpus, record, switch, systemd, unit
 from . import key as keys
 from .engines import ENGINES
-from .model import HEALTH_TIMER, Common, Engine, Key, Node, Proof, ServeError, Service
+from .model import (
+    CONFIG,
+    HEALTH_TIMER,
+    PROGRAM,
+    PROGRAM_DIR,
+    Common,
+    Engine,
+    Key,
+    Later,
+    Node,
+    Proof,
+    ServeError,
+    Service,
+)
 
 # Files that the running server does not read: a change in them is no reason to start it anew.
 _ASIDE = ("-health.service", "-health.timer")
@@ -61,8 +74,11 @@ def common(params: Mapping[str, Any], node: Node) -> tuple[Common, list[str]]:
     )
 
 
-def plan(params: Mapping[str, Any], node: Node) -> Plan:
-    """Look at everything, change nothing. Raises ServeError with every problem at once."""
+def plan(params: Mapping[str, Any], node: Node, *, check: bool = False) -> Plan | None:
+    """Look at everything, change nothing. Raises ServeError with every problem at once.
+
+    None: in a check, all that is wrong is what another role of the same run would have mended before.
+    """
     base, problems = common(params, node)
     if params["name"] not in ENGINES:
         raise ServeError("; ".join(problems))
@@ -74,6 +90,8 @@ def plan(params: Mapping[str, Any], node: Node) -> Plan:
     problems += definition.problems
     if definition.service is not None:
         problems += checks.everything(definition.service, node)
+    if problems and check and all(isinstance(text, Later) for text in problems):
+        return None
     if problems or definition.service is None:
         raise ServeError(f"{base.name}: " + "; ".join(dict.fromkeys(problems)) + ". Nothing was changed.")
     service = definition.service
@@ -97,12 +115,36 @@ def apply(todo: Plan, node: Node) -> Proof | None:
     for line in engine.pending(service, todo.options, node):
         node.say(line)
     engine.install(service, todo.options, node)
-    keys.ensure(service.key, node)
+    owner = checks.user_id(service.user, node)
+    if owner is None:
+        raise ServeError(f"the user {service.user} was made, but is not in /etc/passwd")
+    keys.ensure(service.key, node, owner)
     known = record.read(service.name, node)
     doing = switch.Switch(service, todo.common, engine, node)
     proof = doing.apply(todo.rendered, todo.asked) if todo.restart else doing.prove(todo.rendered, todo.asked)
     engine.prune(service, node, list((known or {}).get("facts", {}).get("program", [])))
     return proof
+
+
+def prove(todo: Plan, node: Node) -> Proof:
+    """Ask the running service for a completion, judged as on its first day; changes nothing. Raises ServeError."""
+    if todo.restart:
+        raise ServeError(f"{todo.service.name} is not as it shall be: {'; '.join(todo.reasons)}. Run its role first.")
+    return switch.Switch(todo.service, todo.common, todo.engine, node).proof(0)
+
+
+def installed(params: Mapping[str, Any], node: Node) -> bool:
+    """Tell whether there is anything of a service to remove."""
+    names = [f"{unit.UNITS}/mi50-{params['name']}.service", CONFIG.format(params["name"]), params["api_key_file"]]
+    there = any(node.path(name).exists() for name in names)
+    return there or record.read(params["name"], node) is not None
+
+
+def remove(params: Mapping[str, Any], node: Node) -> list[str]:
+    """Remove everything of a service but models; returns what. Raises ServeError, OSError."""
+    if params["name"] not in ENGINES:
+        raise ServeError(f"there is no engine {params['name']!r}; known: {', '.join(sorted(ENGINES))}")
+    return switch.uninstall(params["name"], ENGINES[params["name"]], params["api_key_file"], node)
 
 
 def status(name: str, node: Node) -> dict[str, Any]:
@@ -142,8 +184,8 @@ def _reasons(
     aside = {str(node.path(path)) for path in unit.program()}
     restart = any(not _aside(change.file.path, aside) for change in changes)
     todo = engine.pending(service, params["options"], node)
-    key = keys.differs(service.key, node)
-    user = checks.user_id(service.user, node) is None
+    owner = checks.user_id(service.user, node)
+    key, user = keys.differs(service.key, node, owner), owner is None
     state = systemd.state(service.unit_name, node)
     timer = systemd.state(HEALTH_TIMER.format(service.name), node)
     known = record.read(service.name, node)
@@ -172,8 +214,10 @@ def _aside(path: Path, program: set[str]) -> bool:
 
 def diff(todo: Plan) -> list[dict[str, Any]]:
     """In the form Ansible prints: files, then what else is done."""
-    found = [change.diff() for change in todo.changes]
-    rest = [line for line in todo.reasons if not line.startswith("/")]
+    own = (PROGRAM, PROGRAM_DIR)
+    # The program is this project's; its text would hide what somebody asked for.
+    found = [change.diff() for change in todo.changes if not str(change.file.path).startswith(own)]
+    rest = [line for line in todo.reasons if not line.startswith("/") or line.startswith(own)]
     if rest:
         found.append({"before_header": todo.service.name, "after_header": todo.service.name, "before": "",
                       "after": "\n".join(rest) + "\n"})  # fmt: skip

@@ -23,6 +23,7 @@ class Switch:
         """Nothing is looked at yet."""
         self._service, self._common, self._engine, self._node = service, common, engine, node
         self._timer = HEALTH_TIMER.format(service.name)
+        self._seen: list[Device] | None = None
 
     def apply(self, rendered: Sequence[config_files.File], asked: str) -> Proof:
         """Write, start, prove, and record. The program files, the key and the user are there already.
@@ -38,7 +39,7 @@ class Switch:
             before = self._stop()
             systemd.command(node, "enable", name)
             systemd.command(node, "restart", "--no-block", name)
-            proof = self._wait(self.config(), before)
+            proof = self.proof(before)
         except (ServeError, OSError) as error:
             raise ServeError(f"{error} {self._back(known, rendered)}") from error
         self.settle(rendered, asked, proof)
@@ -48,7 +49,7 @@ class Switch:
         """Prove a service that runs as it shall; only files it does not read may have changed. Raises ServeError."""
         systemd.attempt(self._node, "stop", self._timer)
         self._write(rendered)
-        proof = self._wait(self.config(), 0)
+        proof = self.proof(0)
         self.settle(rendered, asked, proof)
         return proof
 
@@ -63,10 +64,22 @@ class Switch:
         """The health program's configuration as written, with the node's own paths."""
         return self._config(json.loads(unit.configuration(self._service, self._node)))
 
+    def proof(self, before: int) -> Proof:
+        """Wait for the proof; `before`: bytes of VRAM that others use. Raises NotReady."""
+        return ready.wait(
+            self.config(),
+            self._node,
+            devices=self._devices,
+            before=before,
+            hints=self._engine.HINTS,
+            gpus=self._service.gpus,
+            small_bar=self._common.small_bar,
+        )
+
     def _refuse_early(self) -> None:
         """Ask for the devices while the old version still serves."""
-        found = self._engine.devices_before(self._service, self._node)
-        ready.judge(found, self._service.gpus, self.config(), small_bar=self._common.small_bar)
+        self._seen = self._engine.devices_before(self._service, self._node)
+        ready.judge(self._seen, self._service.gpus, self.config(), small_bar=self._common.small_bar)
 
     def _write(self, files: Sequence[config_files.File]) -> None:
         config_files.apply(config_files.plan(list(files)))
@@ -87,19 +100,10 @@ class Switch:
             used = now
         return used
 
-    def _wait(self, config: Mapping[str, Any], before: int) -> Proof:
-        return ready.wait(
-            config,
-            self._node,
-            devices=self._devices,
-            before=before,
-            hints=self._engine.HINTS,
-            gpus=self._service.gpus,
-            small_bar=self._common.small_bar,
-        )
-
     def _devices(self, log: str, node: Node) -> list[Device] | None:
-        return self._engine.devices_of(log, self._service.name, node)
+        found = self._engine.devices_of(log, self._service.name, node)
+        # Where the log does not tell: what the program said in the same sandbox a moment before.
+        return self._seen if found is None else found
 
     def _back(self, known: Mapping[str, Any] | None, rendered: Sequence[config_files.File]) -> str:
         """Return to the recorded version; says how that went. Raises nothing."""

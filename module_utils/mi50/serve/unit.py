@@ -14,10 +14,8 @@ from ..config_files import File as Wanted
 from . import health, probe
 from .model import (
     CONFIG,
-    CREDENTIAL,
     HEALTH_TIMER,
     HEALTH_UNIT,
-    KEY_PATH,
     PROGRAM,
     PROGRAM_DIR,
     RUN_DIR,
@@ -92,7 +90,6 @@ def properties(service: Service, node: Node) -> Lines:
         ("Type", "exec"),
         ("User", service.user),
         ("SupplementaryGroups", " ".join(service.groups)),
-        ("LoadCredential", f"{CREDENTIAL}:{service.key.path}"),
         *(("Environment", quote(f"{name}={value}")) for name, value in sorted(service.environment.items())),
         *(("ExecStartPre", command(argv)) for argv in service.before),
         ("ExecStart", command(service.start)),
@@ -131,7 +128,7 @@ def health_unit(service: Service) -> str:
     lines: Lines = [
         ("Type", "oneshot"),
         ("ExecStart", command((PROGRAM, "check", CONFIG.format(name)))),
-        ("TimeoutStartSec", f"{service.probe.answer_timeout + 3 * service.probe.live_timeout + 60:.0f}"),
+        ("TimeoutStartSec", f"{3 * service.probe.answer_timeout + 6 * service.probe.live_timeout + 120:.0f}"),
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),
         ("ReadWritePaths", f"-{STATE_DIR.format(name)}"),
@@ -140,7 +137,7 @@ def health_unit(service: Service) -> str:
         ("ProtectHome", "yes"),
         ("PrivateTmp", "yes"),
         ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
-        ("CapabilityBoundingSet", "CAP_DAC_READ_SEARCH"),
+        ("CapabilityBoundingSet", "CAP_DAC_OVERRIDE"),
         ("Nice", "5"),
     ]
     head = [("Description", f"Does {name} answer, on the GPU?"), ("After", service.unit_name)]
@@ -193,8 +190,8 @@ raise SystemExit(main(sys.argv[1:]))
 
 
 def command(argv: Sequence[str]) -> str:
-    """One Exec line. Nothing is expanded but the path of the key, `${CREDENTIALS_DIRECTORY}`."""
-    return " ".join(quote(word) if word != KEY_PATH else word for word in argv)
+    """One Exec line; nothing in it is expanded."""
+    return " ".join(quote(word) for word in argv)
 
 
 def quote(word: str) -> str:

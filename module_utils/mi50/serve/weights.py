@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..models import errors, fit, gguf, shape
 from . import gpus
-from .model import Common, Node
+from .model import Common, Later, Node
 
 
 class Wanted(NamedTuple):
@@ -31,6 +31,11 @@ class Verdict(NamedTuple):
 
 def judge(common: Common, wanted: Wanted, node: Node, *, vulkan: bool = True) -> Verdict:
     """Read the files' headers and estimate. Raises nothing: a damaged file is a problem, told by name."""
+    missing = [path for path in (wanted.model, wanted.projector) if path and not node.path(path).exists()]
+    if missing:
+        return Verdict(
+            0, [Later(f"there is no {path} on this node: have the role models fetch it") for path in missing], []
+        )
     projector, problems = _projector(common.name, wanted.projector, node)
     try:
         model = shape.of_file(node.path(wanted.model))
