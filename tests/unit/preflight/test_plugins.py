@@ -97,6 +97,34 @@ def play(tmp_path: Path, extra: dict[str, Any], *arguments: str) -> tuple[int, s
     return done.returncode, done.stdout + done.stderr, json.loads((tmp_path / "preflight/localhost.json").read_text())
 
 
+ANSWERS = {"rocm_info": {"has": "ROCm 6.4.3", "reboot_required": False}, "gfx906_rocblas": {"has": "kernel files 156"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "reboot", "value", "goes"),
+    [
+        ("quiet", ["all"], False, True, True),
+        ("", ["all"], False, True, False),
+        ("quiet", ["rocm"], False, True, False),
+        ("quiet", ["all"], True, True, False),
+        ("quiet", ["all"], False, False, False),
+        ("quiet", ["all"], False, "no", False),
+    ],
+)
+def test_a_settled_node_goes_when_nothing_is_left_to_say(
+    plugin: Callable[[str, str], ModuleType], name: str, tags: list[str], reboot: bool, value: object, goes: bool
+) -> None:
+    action = object.__new__(plugin("action_plugins", "preflight").ActionModule)
+    action._value = lambda variable, variables: variables[variable]
+    answers = {**ANSWERS, "rocm_info": {**ANSWERS["rocm_info"], "reboot_required": reboot}}
+    assert action._may_go(name, answers, {"ansible_run_tags": tags, "quiet": value}) is goes
+
+
+def test_last_words_name_what_the_node_has(plugin: Callable[[str, str], ModuleType]) -> None:
+    has = plugin("action_plugins", "preflight")._has({**ANSWERS, "gpu_power_info": {"settled": True}})
+    assert has == "ROCm 6.4.3, kernel files 156. Next: nothing; the node is as the stack says."
+
+
 @pytest.mark.slow
 def test_role_without_a_card_points_to_the_lab(tmp_path: Path) -> None:
     code, output, report = play(tmp_path, {}, "--check", "--diff")
