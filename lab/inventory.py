@@ -9,7 +9,7 @@ import yaml
 from lab import engine, keys
 from lab.engines import units
 from lab.image import build as image
-from lab.mirror import tree
+from lab.mirror import git, tree
 from lab.nodes import cards, container
 from lab.settings import NETWORK, Settings
 
@@ -39,6 +39,11 @@ def write(settings: Settings, mirror_url: str) -> Path:
     text += f"    mi50_stack_lock_file: {settings.cache}/stack.lock.yml\n"
     text += f"    lab_known_hosts: {known_hosts(settings)}\n"
     text += f"    ansible_ssh_private_key_file: {keys.ssh(settings, 'login')}\n"
+    text += f"    mi50_build_dir: {settings.cache}/builds\n"
+    commit = git.commits(tree.docroot(settings))["full"]
+    # The repository's own commit, and figures of a small thing to build.
+    triton = {"commit": commit, "job_mib": 700, "disk_gib": 1, "timeout_minutes": 20}
+    text += _block("build_once_overrides", {"triton": triton})
     text += _block("benchmark_engines", units.engines(units.chosen(settings.engines)))
     text += "  hosts:\n" + hosts
     settings.inventory.mkdir(parents=True, exist_ok=True)

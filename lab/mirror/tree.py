@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import cache, debian, keys
 from lab.console import step
-from lab.mirror import apt, arch, packages, rocblas
+from lab.mirror import apt, arch, git, packages, rocblas
 from lab.settings import Settings
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def docroot(settings: Settings) -> Path:
     deb = source_package(settings)
     arch_folder = arch_archive(settings, deb)
     rocm = keys.fingerprint(settings, "rocm")
-    name = f"mirror-{cache.key(*RECIPE, deb.name, rocm, arch_folder.name, str(settings.rocblas_all))}"
+    name = f"mirror-{cache.key(*RECIPE, deb.name, rocm, arch_folder.name, str(settings.rocblas_all), git.key())}"
     root = cache.build(settings.cache, name, lambda target: _compose(settings, deb, arch_folder, target))
     cache.prune(settings.cache, arch_folder, "arch-*")
     cache.prune(settings.cache, root, "mirror-*")
@@ -59,6 +59,7 @@ def _compose(settings: Settings, deb: Path, arch_folder: Path, target: Path) -> 
     folder.mkdir(parents=True)
     for path in arch_folder.iterdir():
         os.link(path, folder / path.name)
+    git.compose(settings, target)
     record = {"source": deb.name, "gfx906_files": len(rocblas.gfx906(members)), "library_files": len(members)}
     (target / "lab.json").write_text(json.dumps(record, indent=2) + "\n")
 

@@ -141,11 +141,23 @@ def _check_consistency(data: Stack, path: Path) -> None:
             raise StackError(
                 f"{path}: gfx906_rocblas.sources.{source}.artifact: no artifact is called {spec['artifact']!r}"
             )
+    _check_builds(data, path)
     for where, mapping in walk_mappings(data):
         if "base" in mapping and mapping["base"] not in data["bases"]:
             raise StackError(
                 f"{path}: {where}.base: {mapping['base']!r} is not among bases: {', '.join(sorted(data['bases']))}"
             )
+
+
+def _check_builds(data: Stack, path: Path) -> None:
+    """Refuse builds that name artifacts which are not there, or are of another kind. Raises StackError."""
+    kinds = {artifact["name"]: artifact["kind"] for artifact in data["artifacts"]}
+    for build in data.get("builds", []):
+        wanted = [(build["artifact"], "git"), *((one["artifact"], "file") for one in build.get("downloads", []))]
+        wanted += [(index, "wheel-index") for index in build.get("indexes", [])]
+        for name, kind in wanted:
+            if kinds.get(name) != kind:
+                raise StackError(f"{path}: builds.{build['name']}: no artifact of kind {kind} is called {name!r}")
 
 
 def walk_mappings(node: Parsed, where: str = "") -> list[tuple[str, dict[str, Any]]]:
