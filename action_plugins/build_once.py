@@ -94,10 +94,10 @@ class ActionModule(ActionBase):
             if self._task.check_mode:
                 would = sharing.plan()
                 changed = changed or not would["held"]
-                plan.append(f"{name}: {would['why'] or 'is there'}")
+                plan.append(f"{name}: {would['why'] or 'nothing, it is there'}")
                 found[name] = self._shown(answers[self.name], would["from"])
                 if not would["held"]:
-                    self.say(f"would have {name} from {would['from']}: {would['why']}")
+                    self.say(f"{name}: would {would['why']}")
                 continue
             done = sharing.have()
             changed = changed or not answers[self.name]["held"]

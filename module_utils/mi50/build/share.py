@@ -57,13 +57,17 @@ class Share:
         if self._mine["held"]:
             return {"held": True, "from": "node", "why": ""}
         if not self._cache.problem(self._order.key, verify=False):
-            return {"held": False, "from": "cache", "why": f"in the cache ({self._cache.folder(self._order.key)})"}
+            return {
+                "held": False,
+                "from": "cache",
+                "why": f"take it from the cache ({self._cache.folder(self._order.key)})",
+            }
         order, refused = self._candidates()
         if not order:
-            return {"held": False, "from": "nobody", "why": _reasons(refused)}
+            return {"held": False, "from": "nobody", "why": f"fail: {_reasons(refused)}"}
         first, recipe = order[0], self._order.recipe
         if first.state == HELD:
-            return {"held": False, "from": first.host, "why": f"{first.host} has it"}
+            return {"held": False, "from": first.host, "why": f"copy it from {first.host}, which has it"}
         verb = "follow the build that runs" if first.state != "nothing" else "build"
         what = (
             f"{verb} on {first.host} ({first.jobs} jobs, {first.cores} cores, {first.memory_mib / 1024:.0f} GiB free)"

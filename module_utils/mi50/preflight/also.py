@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..build import question as build
 from ..fan import question as fan
 from ..power import question as power
 from ..rocblas import question as rocblas
@@ -21,6 +22,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "gfx906_rocblas": rocblas.SPEC,
     "fan_info": fan.SPEC,
     "gpu_power_info": power.SPEC,
+    "build_once": build.SPEC,
 }
 
 
@@ -83,4 +85,21 @@ def _power(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
         return None
 
 
-_ANSWERS = {"rocm_info": _rocm, "gfx906_rocblas": _rocblas, "fan_info": _fan, "gpu_power_info": _power}
+def _build(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    del run
+    try:
+        seen = build.answer(options)
+    except build.Unanswered:
+        return None
+    builds = {name: {part: one.get(part) for part in _OF_A_BUILD} for name, one in seen["builds"].items()}
+    return {"settled": True, "builds": builds} if seen["settled"] else None
+
+
+_OF_A_BUILD = ("path", "sha256", "size", "version", "key")
+_ANSWERS = {
+    "rocm_info": _rocm,
+    "gfx906_rocblas": _rocblas,
+    "fan_info": _fan,
+    "gpu_power_info": _power,
+    "build_once": _build,
+}

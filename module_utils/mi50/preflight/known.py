@@ -22,6 +22,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_no_proxy": {"type": "str"},
     "mi50_report_dir": {"type": "path"},
     "mi50_cache_dir": {"type": "path"},
+    "mi50_build_dir": {"type": "path"},
+    "mi50_builds": {"type": "list"},
     "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},
     "mi50_expected_gpus": {"type": "int"},
     "mi50_serial": {"type": "raw"},
@@ -39,6 +41,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_url_huggingface": {"type": "str"},
     "mi50_url_modelscope": {"type": "str"},
     "mi50_url_pypi": {"type": "str"},
+    "mi50_url_triton": {"type": "str"},
     "mi50_registry_docker": {"type": "str"},
 }
 BASE_PREFIXES = ("mi50_url_", "mi50_registry_")

@@ -223,8 +223,9 @@ def test_lock_that_does_not_fit_is_refused(stacks_dir: Path, text: str, words: l
 
 def test_unlocked_ignores_what_has_no_identity() -> None:
     stack = resolve(copy.deepcopy(raw()), {})
-    assert unlocked(stack) == ["llama-cpp-vulkan", "lmstudio-llmster", "rocblas-arch", "vllm-image"]
-    assert stack["artifacts"]["llama-cpp-vulkan"]["url"] is None
+    assert unlocked(stack) == ["llama-cpp-vulkan", "lmstudio-llmster", "rocblas-arch", "triton-llvm", "vllm-image"]
+    release = stack["artifacts"]["llama-cpp-vulkan"]
+    assert release["url"].endswith(f"/{release['version']}/llama-{release['version']}-bin-ubuntu-vulkan-x64.tar.gz")
 
 
 def test_merge_keeps_what_the_stack_already_knows(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def build(shell: Shell, job: dict[str, Any]) -> dict[str, Any]:
         "jobs": jobs,
         "downloads": [json.loads(mark.read_text("utf-8")) for mark in sorted(shell.work.glob("downloads/*.json"))],
         "compiler": _said(["c++", "--version"]).splitlines()[:1],
-        "ccache": _said(["ccache", "--show-stats"]).splitlines() if job["ccache"] else [],
+        "ccache": _said(["ccache", "--dir", job["ccache"], "--show-stats"]).splitlines() if job["ccache"] else [],
     }
 
 
