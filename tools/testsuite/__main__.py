@@ -19,9 +19,10 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "sanity": sanity.run,
     "molecule": nodes.run_molecule,
     "vm": nodes.run_vm,
+    "process": nodes.run_process,
     "lab": nodes.run_lab,
 }
-# Two lanes side by side: what waits for containers leaves a core to what does not.
+# Two lanes side by side; commands of both wait for a slot (steps.SLOTS), and scenarios use what the other lane leaves.
 CONTAINERS = frozenset({"molecule", "lab"})
 
 

@@ -1,18 +1,24 @@
-"""Stages molecule, vm and lab: what needs containers or a virtual machine."""
+"""Stages molecule, process, vm and lab: what needs containers or a virtual machine."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from tools.testsuite.steps import ROOT, Stage, tool
+from tools.testsuite.steps import AT_ONCE, ROOT, Stage, tool
 
 
 def lab_environment() -> dict[str, str]:
     """Variables that point a scenario at the lab's image and mirror, from the lab itself."""
     output = subprocess.run(
-        [sys.executable, "-m", "lab", "env", "--json"], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-m", "lab", "env", "--json", "--engines"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     return {key: str(value) for key, value in json.loads(output).items()}
 
@@ -23,16 +29,26 @@ def scenarios() -> list[str]:
 
 
 def run_molecule(stage: Stage) -> None:
-    """Run each scenario from create to destroy; each is one step."""
+    """Run each scenario from create to destroy; each is one step, on a container of its own."""
     names = scenarios()
     if not names:
         stage.fail("scenarios", "there is no molecule/*/molecule.yml")
         return
-    if not stage.command("image and mirror", [sys.executable, "-m", "lab", "up", "--mirror-only"]):
+    if not image_and_mirror(stage):
         return
     environment = lab_environment()
-    for name in names:
-        stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # The list: an error in a thread is one of the stage.
+        list(pool.map(partial(_scenario, stage, environment), names))
+
+
+def _scenario(stage: Stage, environment: dict[str, str], name: str) -> None:
+    stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
+
+
+def image_and_mirror(stage: Stage) -> bool:
+    """Make what containers are started from, unless it is there; a second maker waits for the first."""
+    return stage.command("image and mirror", [sys.executable, "-m", "lab", "up", "--mirror-only"])
 
 
 def run_marked(stage: Stage, folder: str, marker: str, *options: str) -> None:
@@ -61,8 +77,12 @@ def run_vm(stage: Stage) -> None:
     run_marked(stage, "tests/vm", "vm")
 
 
+def run_process(stage: Stage) -> None:
+    """Run the tests of the services under a real systemd; each worker has a container of its own, and mostly waits."""
+    if image_and_mirror(stage):
+        run_marked(stage, "tests/process", "process", "-n", "3")
+
+
 def run_lab(stage: Stage) -> None:
-    """Run the tests that need lab nodes, and those of the services under a real systemd."""
+    """Run the tests that need lab nodes."""
     run_marked(stage, "tests/lab", "lab")
-    # Each worker has a container of its own.
-    run_marked(stage, "tests/process", "process", "-n", "3")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL_LINES = 60
+# Commands at the same time, over all stages. Two: what waits for containers leaves a core to what does not.
+AT_ONCE = 2
+SLOTS = threading.BoundedSemaphore(AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,13 @@ class Stage:
     counts: Counts = field(default_factory=Counts)
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def _report(self, step: str, counts: Counts, started: float, log: Path | None, findings: str = "") -> None:
         seconds = time.monotonic() - started
-        self.counts += counts
-        self.seconds += seconds
+        with self._lock:
+            self.counts += counts
+            self.seconds += seconds
         word = "FAILED" if counts.failed else "skipped" if counts == SKIPPED else "ok"
         detail = f" ({counts})" if sum((counts.passed, counts.failed, counts.skipped)) > 1 else ""
         print(f"[{self.name}] {step}: {word}{detail} {seconds:.1f} s", flush=True)
@@ -108,11 +114,11 @@ class Stage:
         expression instead of its end.
         """
         log = self.log_file(step)
-        print(f"[{self.name}] {step} …", flush=True)
-        started = time.monotonic()
         if junit:
             junit.unlink(missing_ok=True)
-        with log.open("w", encoding="utf-8") as sink:
+        with SLOTS, log.open("w", encoding="utf-8") as sink:
+            print(f"[{self.name}] {step} …", flush=True)
+            started = time.monotonic()
             try:
                 code = subprocess.run(
                     [str(word) for word in argv],

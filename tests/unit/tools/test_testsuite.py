@@ -206,3 +206,28 @@ def test_containers_do_not_hold_up_the_rest(
     assert suite.run_stages(["lab", "unit"], tmp_path / "logs") == 0
     table = capsys.readouterr().out.split("seconds\n")[1].split()
     assert table.index("unit") < table.index("lab")
+
+
+def test_scenarios_run_side_by_side_but_never_more_commands_than_slots(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each command notes how many run; four of them, two slots."""
+    running = tmp_path / "running"
+    running.mkdir()
+    code = (
+        "import os, sys, time; from pathlib import Path; d = Path(sys.argv[1]); me = d / str(os.getpid()); me.touch();"
+        "time.sleep(0.4); n = len(list(d.iterdir())); (d.parent / f'seen-{os.getpid()}').write_text(str(n)); me.unlink()"
+    )
+    monkeypatch.setattr(nodes, "scenarios", lambda: ["a", "b", "c", "d"])
+    monkeypatch.setattr(nodes, "image_and_mirror", lambda _stage: True)
+    monkeypatch.setattr(nodes, "lab_environment", dict)
+    program = tmp_path / "molecule"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" {running}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(nodes, "tool", lambda _name: program)
+    stage = Stage("molecule", tmp_path)
+    nodes.run_molecule(stage)
+    assert stage.counts == Counts(4, 0)
+    seen = [int(path.read_text()) for path in tmp_path.glob("seen-*")]
+    assert len(seen) == 4
+    assert max(seen) == 2
