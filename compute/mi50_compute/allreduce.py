@@ -13,7 +13,6 @@ import tempfile
 import time
 
 import torch
-import torch.distributed as dist
 
 from mi50_compute import explain
 from mi50_compute.supervise import Result, child_environment
@@ -80,6 +79,8 @@ def _wait(ranks: list[subprocess.Popen[bytes]], deadline: float) -> list[int] | 
 
 def rank_main(device_type: str, rank: int, count: int) -> int:
     """One rank: a vector of small whole numbers, whose sums fp32 holds exactly. Returns 3 when one is wrong."""
+    import torch.distributed as dist  # noqa: PLC0415 - the parent starts ranks without it
+
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", rank=rank, world_size=count)
     device = torch.device(f"cuda:{rank}" if device_type == "cuda" else "cpu")
     base = torch.arange(LENGTH, dtype=torch.float32) % 1024

@@ -1,4 +1,4 @@
-"""Command line: `mi50-compute-check [--device auto|cpu|cuda:N] [--json] [--train] [--timeout S] [--only id,id]`.
+"""Command line: `python -m mi50_compute [--device auto|cpu|cuda:N] [--json] [--train] [--timeout S] [--only id,id]`.
 
 Exit code 0: everything right; 1: something is not; 2: nothing could be tried (no torch, no GPU, unknown operation).
 """
@@ -17,7 +17,7 @@ from mi50_compute.operations import BY_ID
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="mi50-compute-check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="mi50-compute", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto (every GPU), cpu, or one GPU as cuda:N")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument(
@@ -32,13 +32,20 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace) -> list[str]:
-    """Ids of the operations to run. Raises ValueError naming one that does not exist."""
-    standard = [name for name in BY_ID if name != "train"]
+    """Ids of the operations to run, the all-reduce last. Raises ValueError naming one that does not exist."""
+    standard = [*(name for name in BY_ID if name != "train"), allreduce.ID]
     names = [name for name in options.only.split(",") if name] or standard
-    unknown = [name for name in names if name not in BY_ID]
+    unknown = [name for name in names if name not in (*BY_ID, allreduce.ID)]
     if unknown:
-        raise ValueError(f"--only {unknown[0]}: there are {', '.join(BY_ID)}")
+        raise ValueError(f"--only {unknown[0]}: there are {', '.join(BY_ID)}, {allreduce.ID}")
     return [*names, "train"] if options.train and "train" not in names else names
+
+
+def ranks(options: argparse.Namespace, ids: list[str], count: int) -> int:
+    """Ranks of the all-reduce: one for each of `count` GPUs when it is chosen; on the CPU what --ranks says."""
+    if options.device == "cpu":
+        return int(options.ranks)
+    return count if allreduce.ID in ids else 0
 
 
 def devices(choice: str, expected: int) -> list[str]:
@@ -65,11 +72,12 @@ def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     if options.list:
         print("\n".join(f"{operation.id:<24} {operation.title}" for operation in BY_ID.values()))
+        print(f"{allreduce.ID:<24} sums over two or more GPUs, one process each")
         return 0
     try:
         ids, names = chosen(options), devices(options.device, options.expect_gpus)
     except ValueError as error:
-        print(f"mi50-compute-check: {error}", file=sys.stderr)
+        print(f"mi50-compute: {error}", file=sys.stderr)
         return 2
     sink = sys.stderr if options.json else sys.stdout
     found = []
@@ -78,11 +86,13 @@ def main(argv: list[str] | None = None) -> int:
         def show(result: supervise.Result, where: str = device) -> None:
             print(report.line(where, result), file=sink, flush=True)
 
-        found.append(supervise.run_device(device, ids, options.timeout, show))
+        alone = [name for name in ids if name != allreduce.ID]
+        if alone:
+            found.append(supervise.run_device(device, alone, options.timeout, show))
     joint = []
-    ranks = options.ranks if options.device == "cpu" else len(names)
-    if ranks > 1:
-        joint.append(allreduce.run("cpu" if options.device == "cpu" else "cuda", ranks, options.timeout))
+    together = ranks(options, ids, len(names))
+    if together > 1:
+        joint.append(allreduce.run("cpu" if options.device == "cpu" else "cuda", together, options.timeout))
         print(report.line("all", joint[0]), file=sink, flush=True)
     outcome = report.as_dict(versions(), found, joint)
     if options.json:

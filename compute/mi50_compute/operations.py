@@ -109,6 +109,9 @@ def _copy(device: torch.device) -> Verdict:
 F32, F16 = torch.float32, torch.float16
 OPERATIONS: tuple[Operation, ...] = (
     Operation("copy", "copy to the device and back, 16 MiB", _copy),
+    # The least that makes rocBLAS read its catalog and launch a kernel: answers in a second whether there is one.
+    Operation("matmul-small-fp32", "matrix product 16 x 24 x 20, fp32", _matmul(F32, 16, 24, 20)),
+    Operation("matmul-small-fp16", "matrix product 16 x 24 x 20, fp16", _matmul(F16, 16, 24, 20)),
     Operation("matmul-fp32", "matrix product 1024 x 1024 x 1024, fp32", _matmul(F32, 1024, 1024, 1024)),
     Operation("matmul-fp16", "matrix product 1024 x 1024 x 1024, fp16", _matmul(F16, 1024, 1024, 1024)),
     Operation("matmul-odd-fp32", "odd-shaped product 517 x 1023 x 255, fp32", _matmul(F32, 517, 1023, 255)),

@@ -14,7 +14,7 @@ def as_dict(versions: dict[str, Any], devices: list[DeviceReport], joint: list[R
     failures = [f"{device.device}/{result.id}" for device in devices for result in device.results if not result.ok]
     failures += [result.id for result in joint if not result.ok]
     return {
-        "ok": bool(devices) and not failures and all(device.ok for device in devices),
+        "ok": bool(devices or joint) and not failures and all(device.ok for device in devices),
         "failures": failures,
         **versions,
         "devices": [{**asdict(device), "ok": device.ok} for device in devices],

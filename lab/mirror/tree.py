@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lab import cache, debian, keys
 from lab.console import step
-from lab.mirror import apt, arch, git, packages, rocblas
+from lab.mirror import apt, arch, git, packages, rocblas, wheels
 from lab.settings import Settings
 
 HERE = Path(__file__).parent
-RECIPE = [HERE / "apt.py", HERE / "packages.py", HERE / "rocblas.py", HERE / "tree.py", packages.STANDINS]
+RECIPE = [*(HERE / f"{name}.py" for name in ("apt", "packages", "rocblas", "tree", "wheels")), packages.STANDINS]
 
 
 def source_package(settings: Settings) -> Path:
@@ -60,6 +60,7 @@ def _compose(settings: Settings, deb: Path, arch_folder: Path, target: Path) -> 
     for path in arch_folder.iterdir():
         os.link(path, folder / path.name)
     git.compose(settings, target)
+    wheels.build(settings, deb, members, target)
     record = {"source": deb.name, "gfx906_files": len(rocblas.gfx906(members)), "library_files": len(members)}
     (target / "lab.json").write_text(json.dumps(record, indent=2) + "\n")
 

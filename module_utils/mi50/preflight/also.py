@@ -15,6 +15,7 @@ from ..power import question as power
 from ..rocblas import question as rocblas
 from ..rocm import question as rocm
 from ..rocm.info import Runner
+from ..torchenv import question as torchenv
 
 # In the order of the roles.
 SPECS: dict[str, dict[str, dict[str, Any]]] = {
@@ -23,6 +24,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "fan_info": fan.SPEC,
     "gpu_power_info": power.SPEC,
     "build_once": build.SPEC,
+    "torch_env": torchenv.SPEC,
 }
 
 
@@ -37,6 +39,8 @@ def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[
         asked = questions.get(name)
         if asked is None:
             continue
+        if asked and name == "torch_env":
+            asked = torchenv.with_builds(asked, answers.get("build_once"))
         answer = _ANSWERS[name](asked, run) if asked else None
         if answer is None:
             break
@@ -95,6 +99,11 @@ def _build(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
     return {"settled": True, "builds": builds} if seen["settled"] else None
 
 
+def _torch(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    del run
+    return torchenv.answer(options)
+
+
 _OF_A_BUILD = ("path", "sha256", "size", "version", "key")
 _ANSWERS = {
     "rocm_info": _rocm,
@@ -102,4 +111,5 @@ _ANSWERS = {
     "fan_info": _fan,
     "gpu_power_info": _power,
     "build_once": _build,
+    "torch_env": _torch,
 }

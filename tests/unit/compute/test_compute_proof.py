@@ -40,7 +40,7 @@ def test_everything_is_right_on_the_cpu() -> None:
     assert code == 0, outcome
     assert outcome["ok"] and outcome["failures"] == []
     results = by_id(outcome)
-    assert len(results) == 14
+    assert len(results) == 16
     for result in results.values():
         assert result["status"] == "ok"
         assert 0 <= result["ratio"] <= 1

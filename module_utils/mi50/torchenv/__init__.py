@@ -1,0 +1,1 @@
+"""The torch environments of a node: one virtual environment with torch, and light ones on top that share it."""
