@@ -13,8 +13,8 @@ version_added: "0.1.0"
 author:
   - mi50-aipc contributors (@mi50-aipc)
 description:
-  - Looks whether there is a Docker, and has it running and enabled, with mirrors of Docker Hub and plain-http registries.
-  - Adds single entries to C(/etc/docker/daemon.json), notes which, and takes only those away again. All else in the file
+  - Looks whether there is a Docker; has it running and enabled, with mirrors of Docker Hub and plain-http registries.
+  - Adds single entries to C(/etc/docker/daemon.json), notes which, and takes only those away again. All else in it
     stays as it is, and containers run on, since dockerd reads these settings again without a restart.
   - Refuses what it cannot drive (podman's docker, a snap, rootless Docker), a file that is no JSON, and settings that
     dockerd gets among its flags.
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: Name of the package to install when there is no Docker; empty when there is one. Nothing else is done then.
+  description: Name of the package to install when there is no Docker (nothing else is done then), else empty.
   returned: success
   type: str
   sample: docker.io

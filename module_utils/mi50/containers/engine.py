@@ -40,8 +40,8 @@ def look(run: Runner, root: Path = Path("/")) -> Seen:
     if not program:
         if (root / _SNAP.lstrip("/")).exists():
             raise ContainerError(
-                "Docker is installed as a snap, which sees neither /var/lib/mi50-aipc nor the cards' device files. Remove "
-                f"it (snap remove docker) and run again: {PACKAGE} is installed then."
+                "Docker is installed as a snap, which sees neither /var/lib/mi50-aipc nor the cards' device files. "
+                f"Remove it (snap remove docker) and run again: {PACKAGE} is installed then."
             )
         return Seen("", "", False, False, "", (), {})
     dummy, text = run([program, "--version"])

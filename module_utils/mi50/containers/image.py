@@ -199,8 +199,8 @@ def _load(wanted: Wanted, stream: Stream, say: Say) -> None:
     configs = _configs(path, wanted.digest) if wanted.digest else set()
     if wanted.digest and not configs and not wanted.archive_sha256:
         raise ContainerError(
-            f"{path}: does not hold {wanted.digest}, or does not say so (no OCI index). Nothing was loaded. Save it anew "
-            "(skopeo copy docker://… oci-archive:…), or give the archive's sha256."
+            f"{path}: does not hold {wanted.digest}, or does not say so (no OCI index). Nothing was loaded. Save it "
+            "anew (skopeo copy docker://… oci-archive:…), or give the archive's sha256."
         )
     say(f"loading {path.name} ({path.stat().st_size / 1e9:.1f} GB)")
     code, text = stream([DOCKER, "load", "--input", str(path)], lambda line: None)

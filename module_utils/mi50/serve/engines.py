@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from . import llama_cpp
+from . import llama_cpp, vllm
 from .model import Engine
 
 # A module is an Engine: its functions and constants are what the protocol asks for.
 ENGINES: dict[str, Engine] = {
     "llama_cpp": cast(Engine, llama_cpp),
+    "vllm": cast(Engine, vllm),
 }
