@@ -23,6 +23,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50.bench.settings import SettingsError
 from ansible.module_utils.mi50.benchrun import node as wanted
 from ansible.module_utils.mi50.benchrun import transfer
 from ansible.module_utils.mi50.benchrun.definition import DefinitionError, parse
@@ -69,11 +70,10 @@ class ActionModule(ActionBase):
         names = {key: str(model["name"]) for key, model in given["suite"]["models"].items()}
         try:
             steps = parse(given["engines"], names)
-        except DefinitionError as exc:
+            options = (self._choice(), self._common(), tuple(given["stop_units"]))
+            runner = Runner(self, wanted.Order(steps, given["suite"], *options))
+        except (DefinitionError, SettingsError) as exc:
             raise AnsibleActionFail(f"{self._name}: {exc}") from exc
-        runner = Runner(
-            self, wanted.Order(steps, given["suite"], self._choice(), self._common(), tuple(given["stop_units"]))
-        )
         if self._task.check_mode:
             return {**result, "changed": False, "plan": runner.plan()}
         return {**result, **(runner.measure() if given["state"] == "measured" else runner.restore())}

@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sources", nargs="+", type=Path, help="folders or .jsonl files of runs")
     parser.add_argument("--dest", "-o", type=Path, required=True, help="folder for the report's files")
     parser.add_argument("--against", nargs="+", type=Path, default=[], help="runs to compare with")
-    parser.add_argument("--across", nargs="+", default=[], help="parts of the key that may differ, such as commit")
+    parser.add_argument("--across", nargs="+", default=[], help="what may differ, such as commit or driver")
     parser.add_argument("--title", default="LLM benchmark")
     parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the Markdown table's heads")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))

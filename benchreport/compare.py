@@ -1,4 +1,7 @@
-"""Two runs against each other: the environment's differences first, then cell by cell a verdict by intervals."""
+"""Two runs against each other: the environment's differences first, then cell by cell a verdict by intervals.
+
+No verdict where the question, the weights or a condition (driver, power cap, clocks, ...) is another one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 from mi50.bench.formulas import FORMULAS, HEADLINE
 
-from . import environment
+from . import conditions, environment
 from .records import ReportError
 from .rows import Row, Stat
 from .tables import Column, Table, Value, digits
@@ -16,7 +19,8 @@ from .tables import Column, Table, Value, digits
 FASTER, SLOWER, INCONCLUSIVE, INVALID = "faster", "slower", "inconclusive", "invalid"
 # Parts of the key, in its order; `across` leaves some out to compare, say, two commits of one engine.
 PARTS = ("node", "gpu", "engine", "commit", "weights", "task", "mode", "language", "context", "concurrency", "formula")
-DROPPABLE = ("node", "gpu", "engine", "commit", "weights")
+_OF_THE_KEY = ("node", "gpu", "engine", "commit", "weights")
+DROPPABLE = (*_OF_THE_KEY, *(name for name in conditions.NAMES if name not in _OF_THE_KEY))
 Key = tuple[str, ...]
 
 
@@ -52,7 +56,7 @@ def compare(before: Sequence[Row], after: Sequence[Row], across: Sequence[str] =
         if part not in DROPPABLE:
             raise ReportError(f"across: {part!r} is none of {', '.join(DROPPABLE)}")
     ours, theirs = _figures(before, across), _figures(after, across)
-    pairs = [_pair(key, ours[key], theirs[key]) for key in ours if key in theirs]
+    pairs = [_pair(key, ours[key], theirs[key], tuple(across)) for key in ours if key in theirs]
     only_before, only_after = [k for k in ours if k not in theirs], [k for k in theirs if k not in ours]
     hint = "" if pairs else _hint(before, after, across)
     return Comparison(pairs, _environment(before, after, across), only_before, only_after, hint)
@@ -93,7 +97,9 @@ def _key(row: Row, formula: str, across: Sequence[str]) -> Key:
     return tuple("any" if part in across else values[part] for part in PARTS)
 
 
-def _pair(key: Key, ours: tuple[Row, str, Stat | None], theirs: tuple[Row, str, Stat | None]) -> Pair:
+def _pair(
+    key: Key, ours: tuple[Row, str, Stat | None], theirs: tuple[Row, str, Stat | None], across: tuple[str, ...]
+) -> Pair:
     (row_a, name, a), (row_b, _, b) = ours, theirs
     bad = [f"{side} is {row.status}" for side, row in (("A", row_a), ("B", row_b)) if not row.ok]
     if (
@@ -103,6 +109,7 @@ def _pair(key: Key, ours: tuple[Row, str, Stat | None], theirs: tuple[Row, str, 
         bad.append("the task's text or picture changed")
     if row_a.task["max_tokens"] != row_b.task["max_tokens"] and key[PARTS.index("mode")] == "fixed":
         bad.append(f"{row_a.task['max_tokens']} tokens in A, {row_b.task['max_tokens']} in B")
+    bad += conditions.unlike(row_a, row_b, across)
     if a is None or b is None or a.median is None or b.median is None:
         bad = bad or ["no figure"]
         return Pair(key, name, a, b, INVALID, "; ".join(bad))
@@ -142,7 +149,7 @@ def _environment(before: Sequence[Row], after: Sequence[Row], across: Sequence[s
 
 def _hint(before: Sequence[Row], after: Sequence[Row], across: Sequence[str]) -> str:
     """Which part of the key keeps everything apart, if it is one alone."""
-    for part in DROPPABLE:
+    for part in _OF_THE_KEY:
         if part not in across and set(_figures(before, [*across, part])) & set(_figures(after, [*across, part])):
             return f"nothing matches, because {part} differs everywhere; compare across={part}"
     return "nothing matches: no task was measured on the same node, card and engine with the same weights and formulas"

@@ -111,6 +111,7 @@ def summary(params: Mapping[str, Any]) -> dict[str, Any]:
         cells = [
             {
                 "cell_id": row["cell_id"],
+                "fingerprint": row["fingerprint"],
                 "status": row["status"],
                 "ok": row["ok"],
                 "measured": row["measured"],

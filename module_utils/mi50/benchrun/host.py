@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..bench.settings import Task
+from ..bench import api
+from ..bench.settings import Measure, Task
 from .definition import Step, units
+from .forecast import Forecast, duration
 from .node import Node, NodeLost, NodeProblem, Order
 from .plan import cells
 
 _DIRTY = "DIRTY_BASELINE"
 _OK = "OK"
 # Statuses that say more about the start than about the engine: tried again when the run is resumed.
-REDO = ("TIMEOUT_CONNECT", "HTTP_503_LOADING", "SERVER_DIED", _DIRTY)
+REDO = Measure().redo
 _ASK_EVERY = 30  # polls, after which the job is asked even if nothing seems to have changed
 _ANSWERED = 30.0  # seconds a cell waits for a server that was ready
 _NO_SERVER = 5.0  # seconds a cell waits for a server that is known not to have started
@@ -35,7 +37,7 @@ class Runner:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is asked yet."""
+        """Nothing is asked yet. Raises SettingsError for what llm_benchmark would refuse."""
         self._node = node
         self._order = order
         self._sleep = sleep
@@ -43,6 +45,10 @@ class Runner:
         self._units = list(dict.fromkeys([*units(order.steps), *order.stop_units]))
         self._problems: list[str] = []
         self._statuses: dict[str, int] = {}
+        self._forecast = Forecast()
+        for step in order.steps:
+            for cell in self._cells(step):
+                self._what(step, cell)
 
     def plan(self) -> list[dict[str, Any]]:
         """Return what would be done, without asking the host."""
@@ -65,6 +71,8 @@ class Runner:
         lost = ""
         try:
             self._prepare()
+            for step in self._order.steps:
+                self._forecast.expect(self._cells(step))
             for step in self._order.steps:
                 self._step(step)
         except NodeLost as exc:
@@ -110,8 +118,9 @@ class Runner:
         name = step.engine["name"]
         done = self._node.benchmark({**self._common(step), "action": "summary"})
         finished = {cell["cell_id"]: cell for cell in done.get("cells", [])}
-        if all(_is_finished(cell, finished) for cell in todo):
+        if all(self._is_finished(step, cell, finished) for cell in todo):
             self._node.say(f"{name}: all {len(todo)} cells were measured before")
+            self._forecast.drop(todo)
             for record in finished.values():
                 self._count(record)
             self._node.collect()
@@ -137,7 +146,7 @@ class Runner:
             self._problems.append(f"{name}: {exc}")
             self._node.say(f"{name}: not ready: {exc}")
             return False
-        self._node.say(f"{name}: ready after {began['seconds']:.0f} s")
+        self._node.say(f"{name}: ready after {duration(began['seconds'])}")
         self._baseline(step, "loaded")
         return True
 
@@ -164,10 +173,14 @@ class Runner:
         measure = {"load_timeout": _ANSWERED if up else _NO_SERVER, **cell["measure"]}
         arguments = {key: cell[key] for key in ("task", "model")}
         job = self._node.begin({**self._common(step), **arguments, "action": "cell", "run": run, "measure": measure})
+        begin = self._clock()
         found = self._wait(job, title)
-        record = found["cell"]
+        record, before = found["cell"], bool(found.get("resumed"))
         self._count(record)
-        self._node.say(f"{title} {'(measured before) ' if found.get('resumed') else ''}{result(record)}")
+        measured = record.get("measured") and not before
+        self._forecast.done(cell, self._clock() - begin if measured else None)
+        told = [f"{title} {'(measured before) ' if before else ''}{result(record)}", self._forecast.text()]
+        self._node.say("; ".join(part for part in told if part))
         self._node.collect()
 
     def _count(self, record: dict[str, Any]) -> None:
@@ -203,6 +216,18 @@ class Runner:
 
     def _common(self, step: Step) -> dict[str, Any]:
         return {**self._order.common, "engine": step.engine, **({"gpu": step.gpu} if step.gpu else {})}
+
+    def _is_finished(self, step: Step, cell: dict[str, Any], finished: dict[str, dict[str, Any]]) -> bool:
+        """Whether a cell needs no further try: it was this measurement, and it met its server."""
+        cell_id, mark, redo = self._what(step, cell)
+        known = finished.get(cell_id)
+        return known is not None and known["fingerprint"] == mark and known["status"] not in redo
+
+    def _what(self, step: Step, cell: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+        """A cell's id, the digest of what defines it, and the statuses that are tried again. Raises SettingsError."""
+        call = api.call_of({**self._common(step), "model": cell["model"], "measure": cell["measure"]})
+        task = Task.parse(cell["task"])
+        return task.cell_id(call.model_key), call.mark(task), call.measure.redo
 
     def _cells(self, step: Step) -> list[dict[str, Any]]:
         return cells(step, self._order.suite["cells"], self._order.choice)
@@ -253,9 +278,3 @@ def _runs(head: str) -> bool:
     """Whether the beginning of an asynchronous job's file says that it has not finished."""
     state = _read(head)
     return bool(state) and "cell" not in state and not state.get("finished", False)
-
-
-def _is_finished(cell: dict[str, Any], finished: dict[str, dict[str, Any]]) -> bool:
-    """Whether a cell needs no further try: one that never met its server does."""
-    known = finished.get(Task.parse(cell["task"]).cell_id(cell["model"]["key"]))
-    return known is not None and known["status"] not in REDO

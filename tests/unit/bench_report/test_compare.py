@@ -80,6 +80,36 @@ def test_another_question_is_no_comparison(tmp_path: Path, key: str, value: obje
     assert (pair.verdict, pair.reason) == (INVALID, reason)
 
 
+@pytest.mark.parametrize(
+    ("group", "key", "value", "condition", "words"),
+    [
+        ("gpu", "driver", "7.0", "driver", "kernel driver: "),
+        ("gpu", "rocm", "7.1.0", "driver", "ROCm: "),
+        ("gpu", "power_cap_w", 178, "power", "power cap: 225 W, 178 W"),
+        ("gpu", "sclk_max_mhz", 1485, "clocks", "core clock at most: "),
+        ("gpu", "vbios", "113-other", "clocks", "VBIOS: "),
+        ("gpu", "name", "Radeon VII", "gpu", "card: "),
+        ("gpu", "power_cap_w", None, "power", "power cap: 225 W, not known"),
+        ("framework", "backend_reported", "vulkan (radv)", "backend", "backend: "),
+        ("model", "kv_type", "q8_0", "kv", "type of the KV cache: "),
+        ("model", "mmproj_sha256", "7" * 64, "weights", "projector's sha256: "),
+    ],
+)
+def test_other_conditions_get_no_verdict_unless_allowed(
+    tmp_path: Path, group: str, key: str, value: object, condition: str, words: str
+) -> None:
+    def change(line: dict[str, Any]) -> None:
+        if group in line:
+            line[group] = {**line[group], key: value} if isinstance(line[group], dict) else line[group]
+
+    found = against(tmp_path, change, decode=48.0)
+    assert set(verdicts(found).values()) == {INVALID}
+    assert all(pair.reason.startswith(f"{condition} differs ({words}") for pair in found.pairs), found.pairs[0].reason
+    assert "to allow it" in found.pairs[0].reason
+    before, after = rows(read([tmp_path / "a"])), rows(read([tmp_path / "b"]))
+    assert verdicts(compare(before, after, [condition]))["fixed", "dc_srv"] == FASTER
+
+
 def test_another_definition_has_no_partner(tmp_path: Path) -> None:
     def renumber(line: dict[str, Any]) -> None:
         if line["type"] == "cell":
@@ -114,7 +144,10 @@ def test_a_part_of_the_key_is_left_out_only_when_asked(tmp_path: Path, part: str
 
 
 def test_only_known_parts_can_be_left_out() -> None:
-    with pytest.raises(ReportError, match="across: 'task' is none of node, gpu, engine, commit, weights"):
+    with pytest.raises(
+        ReportError,
+        match="across: 'task' is none of node, gpu, engine, commit, weights, driver, power",
+    ):
         compare([], [], ["task"])
 
 

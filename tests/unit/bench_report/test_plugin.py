@@ -85,4 +85,6 @@ def test_the_documented_choices_are_those_of_the_code() -> None:
     options = yaml.safe_load(text.split('DOCUMENTATION = r"""')[1].split('"""')[0])["options"]
     assert tuple(options["formats"]["choices"]) == build.FORMATS
     assert tuple(options["across"]["choices"]) == compare.DROPPABLE
+    plugin = (ROOT / "action_plugins" / "llm_benchmark_report.py").read_text(encoding="utf-8")
+    assert f"_PARTS = {json.dumps(compare.DROPPABLE).replace('[', '(').replace(']', ')')}" in plugin
     assert tuple(options["language"]["choices"]) == blog.LANGUAGES

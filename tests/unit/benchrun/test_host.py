@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from mi50.bench import api
+from mi50.bench.settings import SettingsError, Task
 from mi50.benchrun.definition import parse
 from mi50.benchrun.host import Runner, result
 from mi50.benchrun.node import Limits, NodeLost, NodeProblem, Order
@@ -55,7 +57,11 @@ class Host:
     def benchmark(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._note(f"{arguments['action']} {arguments.get('phase', arguments['engine']['name'])}")
         if arguments["action"] == "summary":
-            return {"cells": list(self.done.get(arguments["engine"]["name"], []))}
+            return {
+                "cells": [
+                    {"fingerprint": mark(arguments), **cell} for cell in self.done.get(arguments["engine"]["name"], [])
+                ]
+            }
         return {"baseline": {"status": next(self.baselines, "OK"), "reason": "held"}}
 
     def begin(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +84,12 @@ class Host:
 
     def collect(self) -> None:
         self._note("collect")
+
+
+def mark(arguments: dict[str, Any]) -> str:
+    """What llm_benchmark notes of CELL."""
+    call = api.call_of({**arguments, "model": {"requested": "m", "key": "m"}, "measure": CELL["measure"]})
+    return call.mark(Task.parse(CELL["task"]))  # type: ignore[arg-type]
 
 
 class Clock:
@@ -184,7 +196,32 @@ def test_an_engine_that_is_through_is_not_started() -> None:
     assert found["statuses"] == {"TRUNCATED": 1}
 
 
-@pytest.mark.parametrize("status", ["TIMEOUT_CONNECT", "SERVER_DIED", "HTTP_503_LOADING", "DIRTY_BASELINE"])
+@pytest.mark.parametrize(
+    ("measure", "words"), [({"repeat": 3}, "measure.repeat is unknown"), ({"thermal": "hot"}, "hot")]
+)
+def test_what_llm_benchmark_would_refuse_is_said_before_anything_is_asked(measure: dict[str, Any], words: str) -> None:
+    host = Host()
+    order = Order(
+        parse([{"name": "a", "url": "http://h:1", "model": "m"}], {"m": "m"}),
+        SUITE,
+        Choice(0, 0, measure),
+        {"run": {"id": "r"}},
+    )
+    with pytest.raises(SettingsError, match=words):
+        Runner(host, order)
+    assert host.diary == []
+
+
+def test_an_engine_that_was_changed_meanwhile_is_measured_again() -> None:
+    host = Host()
+    host.done["a"] = [{"cell_id": "m.t.fixed.en", "status": "OK", "fingerprint": "of another model"}]
+    assert runner(host, "a").measure()["statuses"] == {"OK": 1}
+    assert "begin a" in host.diary
+
+
+@pytest.mark.parametrize(
+    "status", ["TIMEOUT_CONNECT", "SERVER_DIED", "HTTP_503_LOADING", "DIRTY_BASELINE", "GPU_RESET"]
+)
 def test_a_cell_that_never_met_its_server_is_tried_again(status: str) -> None:
     host = Host()
     host.done["a"] = [{"cell_id": "m.t.fixed.en", "status": status}]
