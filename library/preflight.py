@@ -28,8 +28,8 @@ options:
     default: {}
   let_go:
     description:
-      - Name of a variable. When it is true, a node that is settled, needs no reboot and is in a run without tags gets its
-        last words from this task, and RV(done) is true.
+      - Name of a variable. When it is true, a node that is settled, needs no reboot and is in a run without tags gets
+        its last words from this task, and RV(done) is true.
     type: str
     default: ""
   dir:

@@ -215,10 +215,9 @@ def test_scenarios_run_side_by_side_but_never_more_commands_than_slots(
     running = tmp_path / "running"
     running.mkdir()
     code = (
-        "import os, sys, time; from pathlib import Path; d = Path(sys.argv[1]); me = d / str(os.getpid());"
-        "me.touch(); time.sleep(0.4); n = len(list(d.iterdir()));"
- (d.parent / f'seen-{os.getpid()}').write_text(str(n));"
-        " me.unlink()"
+        "import os, sys, time; from pathlib import Path; d = Path(sys.argv[1]); me = d / str(os.getpid()); "
+        "me.touch(); time.sleep(0.4); n = len(list(d.iterdir())); "
+        "(d.parent / f'seen-{os.getpid()}').write_text(str(n)); me.unlink()"
     )
     monkeypatch.setattr(nodes, "scenarios", lambda: ["a", "b", "c", "d"])
     monkeypatch.setattr(nodes, "image_and_mirror", lambda _stage: True)
