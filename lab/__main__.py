@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from lab import accuracy, bench, cache, engine, inventory, measure, nodes, site
 from lab.console import say
+from lab.engines import units
 from lab.image import build as image
 from lab.mirror import server
 from lab.settings import MIRROR_CONTAINER, NETWORK, LabError, Settings, from_environment
@@ -42,8 +43,12 @@ def verb_env(settings: Settings, rest: list[str]) -> int:
     """Print what other test tools need; needs `up --mirror-only` first."""
     parser = argparse.ArgumentParser(prog="script/lab env")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of shell assignments")
+    parser.add_argument("--engines", action="store_true", help="also llama-server and small models (1 GB in the cache)")
     options = parser.parse_args(rest)
     values = inventory.environment(settings, server.url(), image.node(settings))
+    if options.engines:
+        with cache.lock(settings.cache):
+            values.update({f"MI50_LAB_{name.upper()}": path for name, path in units.provide(settings).items()})
     if options.json:
         print(json.dumps(values, indent=2))
     else:

@@ -85,6 +85,10 @@ options:
     description: Seconds between two looks of the timer.
     type: int
     default: 30
+  health_timeout:
+    description: Seconds within which a server that is alive answers the timer's cheap question.
+    type: float
+    default: 10
   health_completion_every:
     description: Seconds after which an idle service is asked for a completion. 0 means never.
     type: int
@@ -193,6 +197,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "load_timeout": {"type": "float", "default": 900},
     "answer_timeout": {"type": "float", "default": 120},
     "health_interval": {"type": "int", "default": 30},
+    "health_timeout": {"type": "float", "default": 10},
     "health_completion_every": {"type": "int", "default": 600},
     "asked": {"type": "str", "default": ""},
     "plan_only": {"type": "bool", "default": False},

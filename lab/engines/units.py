@@ -68,6 +68,12 @@ def ensure(settings: Settings) -> None:
         _install(container(name), root, model)
 
 
+def provide(settings: Settings) -> dict[str, str]:
+    """Tree and models in the cache; returns their folders as a node sees them, and the one to mount at MOUNT."""
+    root, model = tree.ensure(settings), models.ensure(settings)
+    return {"engines": str(tree.folder(settings)), "tree": f"{MOUNT}/{root.name}", "models": f"{MOUNT}/{model.name}"}
+
+
 def _install(name: str, root: Path, model: Path) -> None:
     for server in SERVERS:
         text = unit(server, f"{MOUNT}/{root.name}", f"{MOUNT}/{model.name}")

@@ -10,27 +10,27 @@ from pathlib import Path
 
 from . import key as keys
 from . import systemd
-from .model import CONFIG, LOOPBACK, Later, Node, Service
+from .model import CONFIG, LOOPBACK, UNIT, Common, Later, Node, Service
 
 _LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 _INODE = re.compile(r"socket:\[(\d+)\]")
 
 
-def everything(service: Service, node: Node) -> list[str]:
-    """All of it, in the order a person would mend it."""
+def everything(common: Common, service: Service | None, node: Node) -> list[str]:
+    """All of it, in the order a person would mend it; without a service what can be known without one."""
     return [
-        *groups(service.groups, node),
-        *port(service, node),
-        *disk(service.needs, node),
-        *keys.problems(service.key, node, owners(service, node)),
-        *exposed(service),
+        *groups(service.groups if service else ("render", "video"), node),
+        *port(common, node),
+        *disk(service.needs if service else (), node),
+        *keys.problems(common.key, node, owners(common.user, node)),
+        *exposed(common),
     ]
 
 
-def owners(service: Service, node: Node) -> frozenset[int]:
+def owners(user: str, node: Node) -> frozenset[int]:
     """User ids that may own the key's file: root, and the service's user when there is one."""
-    user = user_id(service.user, node)
-    return frozenset({0} if user is None else {0, user})
+    number = user_id(user, node)
+    return frozenset({0} if number is None else {0, number})
 
 
 def group_ids(names: Iterable[str], node: Node) -> dict[str, int | None]:
@@ -59,11 +59,11 @@ def groups(names: Sequence[str], node: Node) -> list[str]:
     ]
 
 
-def exposed(service: Service) -> list[str]:
+def exposed(common: Common) -> list[str]:
     """A public address without a key."""
-    if service.bind in LOOPBACK or service.key.path:
+    if common.bind in LOOPBACK or common.key.path:
         return []
-    return [f"{service.name}_bind is {service.bind}, but there is no API key: the model would be open to the network"]
+    return [f"{common.name}_bind is {common.bind}, but there is no API key: the model would be open to the network"]
 
 
 def disk(needs: Sequence[tuple[str, int]], node: Node) -> list[str]:
@@ -81,25 +81,25 @@ def disk(needs: Sequence[tuple[str, int]], node: Node) -> list[str]:
     ]
 
 
-def port(service: Service, node: Node) -> list[str]:
-    """The port is taken by something that is not this service."""
-    inodes = listeners(service.port, node)
+def port(common: Common, node: Node) -> list[str]:
+    """The port is taken by something that is not this common."""
+    inodes = listeners(common.port, node)
     if not inodes:
         return []
     owner = _owner(inodes, node)
-    if (owner is not None and f"/{service.unit_name}" in owner[1]) or _serves(service, node):
+    if (owner is not None and f"/{UNIT.format(common.name)}" in owner[1]) or _serves(common, node):
         return []
     who = f"process {owner[0]}" if owner else "another program"
-    return [f"port {service.port} is taken by {who}: stop it, or set {service.name}_port (nothing was changed)"]
+    return [f"port {common.port} is taken by {who}: stop it, or set {common.name}_port (nothing was changed)"]
 
 
-def _serves(service: Service, node: Node) -> bool:
+def _serves(common: Common, node: Node) -> bool:
     """Whether the service, as installed, has that port: a container's is held by its engine, not by the unit."""
     try:
-        known = json.loads(node.path(CONFIG.format(service.name)).read_text(encoding="utf-8"))
+        known = json.loads(node.path(CONFIG.format(common.name)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(known.get("port") == service.port and systemd.state(service.unit_name, node).active == "active")
+    return bool(known.get("port") == common.port and systemd.state(UNIT.format(common.name), node).active == "active")
 
 
 def listeners(number: int, node: Node) -> set[str]:

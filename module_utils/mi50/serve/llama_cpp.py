@@ -85,6 +85,7 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
         load_timeout=common.load_timeout,
         answer_timeout=common.answer_timeout,
         interval=common.interval,
+        live_timeout=common.live_timeout,
         completion_every=common.completion_every,
     )
     service = Service(

@@ -203,6 +203,7 @@ class Common:
     load_timeout: float
     answer_timeout: float
     interval: int
+    live_timeout: float
     completion_every: int
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 PROMPT = "Count from one to twenty in words."
-READY_TOKENS = 32
+READY_TOKENS = 16
 LOOK_TOKENS = 8
 # A share of the model's size below which it does not lie in VRAM (buffers of the CPU and rounding aside).
 VRAM_SHARE = 0.6

@@ -1,6 +1,7 @@
 """The record of the version that answered last: what was asked for, its files, and what its proof rests on.
 
-It is what a failed switch goes back to, and what the cheap question compares with. It holds no secret.
+It is what a failed switch goes back to, and what the cheap question compares with. It holds no secret, but is root's:
+a digest that a given key has a part in stands in it.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def write(service: Service, asked: str, rendered: Sequence[config_files.File], p
         "facts": dict(service.facts),
         "proof": {**proof._asdict(), "devices": [device._asdict() for device in proof.devices]},
     }
-    config_files.write(path(service.name, node), (json.dumps(content, indent=1) + "\n").encode())
+    config_files.write(path(service.name, node), (json.dumps(content, indent=1) + "\n").encode(), 0o600)
 
 
 def previous(known: Mapping[str, Any], rendered: Iterable[config_files.File], node: Node) -> list[config_files.File]:

@@ -68,6 +68,7 @@ def common(params: Mapping[str, Any], node: Node) -> tuple[Common, list[str]]:
             load_timeout=params["load_timeout"],
             answer_timeout=params["answer_timeout"],
             interval=params["health_interval"],
+            live_timeout=params["health_timeout"],
             completion_every=params["health_completion_every"],
         ),
         problems,
@@ -88,8 +89,7 @@ def plan(params: Mapping[str, Any], node: Node, *, check: bool = False) -> Plan 
         problems += [f"{text} ({base.name}_allow_small_bar: true)" for text in small]
     definition = engine.define(base, params["options"], node)
     problems += definition.problems
-    if definition.service is not None:
-        problems += checks.everything(definition.service, node)
+    problems += checks.everything(base, definition.service, node)
     if problems and check and all(isinstance(text, Later) for text in problems):
         return None
     if problems or definition.service is None:
