@@ -14,12 +14,13 @@ HOST, SOURCE = "host", "source"
 
 
 class Cause(NamedTuple):
-    """`name` is stable, for tests and tables; `text` and `remedy` are for people."""
+    """`name` is stable, for tests and tables; `text` and `remedy` are for people; `at` is the line of the log."""
 
     name: str
     kind: str
     text: str
     remedy: str
+    at: int = -1
 
 
 class _Rule(NamedTuple):
@@ -45,7 +46,7 @@ _RULES = (
     ),
     _rule(
         r"killed signal terminated program|fatal error: killed|virtual memory exhausted|std::bad_alloc"
-        r"|cannot allocate memory|out of memory|internal compiler error: killed",
+        r"|cannot allocate memory|out of memory|internal compiler error: killed|ended with (signal 9|exit code 137)\b",
         "memory",
         HOST,
         "it ran out of memory",
@@ -143,10 +144,10 @@ _SANDBOX = Cause(
     "systemd could not set up the build's sandbox",
     "an unprivileged container cannot: set build_once_sandbox: false for this host",
 )
-_TEST = Cause(
-    "test", SOURCE, "what was built does not pass its test", "read the test's words below; nothing was installed"
-)
+_TEST = Cause("test", SOURCE, "what was built does not pass its test", "read the test's words below; nothing was kept")
 _OTHER = Cause("compile", SOURCE, "a command failed", "read the last lines below; the same would happen on every host")
+# What compilers, CMake, ninja, Python, pip and git call an error.
+_ERROR = re.compile(r"(^|\s)(fatal )?error:|CMake Error|^ERROR: |^fatal: |^\s*\w*(Error|Exception): |sha256 mismatch")
 _NAMESPACE_STATUS = range(200, 245)  # exit statuses that systemd itself gives when it could not start a process
 
 
@@ -156,18 +157,26 @@ def diagnose(unit: Mapping[str, str], state: Mapping[str, object], log: Sequence
     status = unit.get("ExecMainStatus", "0")
     if result == "exit-code" and status.isdigit() and int(status) in _NAMESPACE_STATUS:
         return _SANDBOX._replace(text=f"{_SANDBOX.text} (status {status})")
-    text = "\n".join(log)
     if result in ("oom-kill", "timeout"):
         return _RESULTS[result]
     for rule in _RULES:
-        found = rule.pattern.search(text)
-        if found:
-            return rule.cause._replace(text=f"{rule.cause.text}: {_whole_line(text, found.start())}")
+        for number, line in enumerate(log):
+            if rule.pattern.search(line):
+                return rule.cause._replace(text=f"{rule.cause.text}: {_line(line)}", at=number)
     if result in _RESULTS:
         return _RESULTS[result]
-    return _TEST if state.get("step") == "test" else _OTHER
+    cause = _TEST if state.get("step") == "test" else _OTHER
+    for number, line in enumerate(log):
+        if _ERROR.search(line):
+            return cause._replace(text=f"{cause.text}: {_line(line)}", at=number)
+    return cause
 
 
-def _whole_line(text: str, at: int) -> str:
-    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
-    return " ".join(text[start : end if end >= 0 else len(text)].split())[:200]
+def excerpt(log: Sequence[str], at: int, lines: int = 25) -> list[str]:
+    """Return the lines that matter: from shortly before line `at` on, or the last ones when it is -1."""
+    start = max(0, at - 3)
+    return list(log[start : start + lines] if at >= 0 else log[-lines:])
+
+
+def _line(line: str) -> str:
+    return " ".join(line.split()).removeprefix("FAILED: ")[:200]

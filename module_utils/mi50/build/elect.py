@@ -64,7 +64,8 @@ def _lacks(answer: Mapping[str, Any], need: Mapping[str, int]) -> str:
         return str(answer["unsuitable"])
     if answer["disk_mib"] < need["disk_mib"]:
         wanted = f"the build needs {need['disk_mib'] / 1024:.0f}"
-        return f"{answer['disk_mib'] / 1024:.1f} GiB free in {answer['work']}, {wanted}"
+        return f"{answer['disk_mib'] / 1024:.1f} GiB free in {answer['work']}, {wanted}: set build_once_work_dir"
     if answer["memory_mib"] < need["job_mib"]:
-        return f"{answer['memory_mib'] / 1024:.1f} GiB of memory free, one compiler needs {need['job_mib'] / 1024:.1f}"
+        wanted = f"one compiler needs {need['job_mib'] / 1024:.1f}"
+        return f"{answer['memory_mib'] / 1024:.1f} GiB of memory free, {wanted}: stop its engines"
     return ""

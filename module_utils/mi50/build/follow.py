@@ -105,8 +105,8 @@ class Builder:
                 break
             restarts += 1
             if restarts > _RESTARTS:
-                raise BuildFailed(diagnose.HOST, f"{self._node.name} restarted {restarts} times during the build")
-            self._node.say(f"{self._name}: the host was restarted during the build; starting again from the beginning")
+                raise BuildFailed(diagnose.HOST, f"{self._node.name} was restarted {restarts} times during the build")
+            self._node.say(f"{self._name}: the host was restarted, or the build stopped; beginning again from scratch")
             state = self._begin()
         if state["state"] == "finished":
             return self.take()
@@ -198,5 +198,5 @@ class Builder:
         return (
             f"{recipe.name} {recipe.version} (commit {recipe.job['source']['commit'][:12]}) could not be built on "
             f"{self._node.name}: {cause['text']} (step {said.get('step', '?')}{count}). Way out: {cause['remedy']}. "
-            f"The last lines of its log ({state['folder']}/log, journalctl -u '{unit}*'):\n{log}"
+            f"Where its log names the first error ({state['folder']}/log, journalctl -u '{unit}*'):\n{log}"
         )

@@ -24,7 +24,6 @@ from .unit import USER, Limits, Run, UnitError, Units, alive, ended
 
 # The runner's files, as they are copied to where it runs.
 _RUNNER = (phase, fetch, make, progress, shell)
-_LOG_LINES = 25
 _SETTLE = 1.5  # seconds in which systemd may be between the two units
 _CCACHE = "ccache"
 
@@ -54,10 +53,10 @@ class Job:
     def state(self) -> dict[str, Any]:
         """Return `{"state": nothing|running|finished|failed|lost, …}`; of a failure also cause, remedy and log.
 
-        `lost` is a build whose machine was restarted, or whose folder somebody emptied.
+        `lost` is a build that did not end and does not run: its machine was restarted, or somebody stopped it.
         """
         units, said = self._units.show(), self._said()
-        if not alive(units) and said.get("status") == "running" and self._same_boot(said):
+        if not alive(units) and said.get("status") == "running":
             self._sleep(_SETTLE)
             units, said = self._units.show(), self._said()
         if said.get("status") == "done":
@@ -66,7 +65,7 @@ class Job:
             return {"state": "running", **_shown(said)}
         if not said:
             return {"state": "nothing"}
-        if not self._same_boot(said):
+        if said.get("status") == "running" and not _failed(units):
             return {"state": "lost", **_shown(said)}
         return {"state": "failed", **_shown(said), **self._failure(units, said)}
 
@@ -129,11 +128,11 @@ class Job:
 
     def _failure(self, units: dict[str, dict[str, str]], said: Mapping[str, Any]) -> dict[str, Any]:
         tail = said.get("tail") if said.get("status") == "failed" else None
-        log = [str(line) for line in tail or self._units.journal(60) or self._log()]
+        log = [str(line) for line in tail or self._units.journal(200) or self._log()]
         cause = diagnose.diagnose(ended(units), said, log)
         return {
             "cause": cause._asdict(),
-            "log": log[-_LOG_LINES:],
+            "log": diagnose.excerpt(log, cause.at),
             "unit": self._units.build,
             "folder": str(self._place.folder),
         }
@@ -148,12 +147,9 @@ class Job:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _same_boot(self, said: Mapping[str, Any]) -> bool:
-        return said.get("boot_id") == facts.boot_id()
-
     def _log(self) -> list[str]:
         try:
-            return (self._place.folder / "log").read_text("utf-8", errors="replace").splitlines()[-60:]
+            return (self._place.folder / "log").read_text("utf-8", errors="replace").splitlines()[-200:]
         except OSError:
             return []
 
@@ -200,6 +196,11 @@ def source_of(module: Any) -> str:  # noqa: ANN401 - a module; inside Ansible's 
     if text is None:
         raise JobError(f"{module.__name__} has no source here (Python {sys.version.split()[0]})")
     return str(text)
+
+
+def _failed(units: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether systemd knows how one of the two failed; after a restart it knows neither."""
+    return any(one.get("ActiveState") == "failed" for one in units.values())
 
 
 def _shown(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,11 +93,13 @@ class Share:
                 return self._receive(manifest)
             order, refused = self._candidates()
             if not order:
-                raise ShareFailed(_reasons(refused))
+                raise ShareFailed(f"{self._order.recipe.name}: {_reasons(refused)}")
             if order[0].host == self._node.name:
                 done = self._try(order[0])
                 if done is not None:
                     return done
+                if self._node.name in self._cache.failed(self._order.key):
+                    continue
             self._wait(order[0])
 
     def _candidates(self) -> tuple[list[Candidate], dict[str, str]]:
@@ -135,8 +137,10 @@ class Share:
         if me.state == HELD:
             manifest, event = builder.take(), "collected"
         else:
+            failed = self._cache.failed(self._order.key)
+            instead = "".join(f"instead of {host} ({_first(one['text'])}); " for host, one in failed.items())
             if me.state == "nothing":
-                self._node.say(f"{self._order.recipe.name} {self._order.recipe.version}: {self._why()}")
+                self._node.say(f"{self._order.recipe.name} {self._order.recipe.version}: {instead}{self._why()}")
             manifest, event = builder.build(), "built"
         self._bring(manifest)
         self._cache.record(event, manifest, self._node.name, seconds=manifest.get("seconds"))
@@ -212,9 +216,9 @@ class Share:
 
 def _reasons(refused: Mapping[str, str]) -> str:
     if len(refused) == 1:
-        return next(iter(refused.values()))
+        return "no host can build it: " + ": ".join(next(iter(refused.items())))
     return "no host can build it. " + " ".join(f"{host}: {_first(text)}." for host, text in sorted(refused.items()))
 
 
 def _first(text: str) -> str:
-    return text.split("\n", 1)[0].split(" The last lines of its log", 1)[0].rstrip(".")
+    return text.split("\n", 1)[0].split(" Where its log names the first error", 1)[0].rstrip(".")

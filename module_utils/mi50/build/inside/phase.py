@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     except (StepFailed, OSError) as exc:
         # What state.json says is read even where no journal is kept.
         shell.say(f"FAILED: {exc}")
-        shell.note(status="failed", message=str(exc), tail=list(shell.tail)[-60:])
+        shell.note(status="failed", message=str(exc), tail=list(shell.tail))
         return 1
     return 0
 

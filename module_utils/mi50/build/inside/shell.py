@@ -21,6 +21,7 @@ _SHORT_OF_MEMORY = (
     "fatal error: killed",
     "virtual memory exhausted",
     "std::bad_alloc",
+    "out of memory",
 )
 
 
@@ -73,6 +74,7 @@ class Shell:
     def run(self, argv: Sequence[str], cwd: Path | None = None, **environment: str) -> None:
         """Run a command to its end. Raises StepFailed."""
         self.say("$ " + " ".join(argv))
+        killed = _kills()
         try:
             # pylint: disable-next=ansible-bad-function
             child = subprocess.Popen(
@@ -91,6 +93,8 @@ class Shell:
             for line in _lines(child.stdout):
                 self._heard(line)
         if child.returncode:
+            if _kills() > killed:
+                self.say("the kernel killed a process of this build: out of memory")
             raise StepFailed(f"{Path(argv[0]).name} ended with {_code(child.returncode)}")
 
     def short_of_memory(self) -> bool:
@@ -107,6 +111,23 @@ class Shell:
         # Git and pip redraw a percentage many times a second; the last of them is enough for a log.
         if point is None or point.total != 100 or point.done == 100:
             self.say(line)
+
+
+def _kills() -> int:
+    """How many processes of this unit the kernel has killed for want of memory; 0 where it does not say."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        groups = {fields[1]: fields[2] for fields in (line.split(":", 2) for line in lines)}
+        root = Path("/sys/fs/cgroup")
+        found = (
+            (root / "memory" / groups["memory"].lstrip("/") / "memory.oom_control")
+            if "memory" in groups
+            else (root / groups[""].lstrip("/") / "memory.events")
+        )
+        counts = dict(line.split() for line in found.read_text(encoding="ascii").splitlines())
+        return int(counts.get("oom_kill", 0))
+    except (OSError, KeyError, ValueError):
+        return 0
 
 
 def _started(work: Path, boot_id: str) -> float | None:
