@@ -9,7 +9,7 @@ import yaml
 from lab import engine, keys
 from lab.engines import units
 from lab.image import build as image
-from lab.mirror import git, tree
+from lab.mirror import git, registry, tree
 from lab.nodes import cards, container
 from lab.settings import NETWORK, Settings
 
@@ -81,4 +81,5 @@ def environment(settings: Settings, mirror_url: str, node_image: str) -> dict[st
         "MI50_LAB_GFX906_FILES": str(facts["gfx906_files"]),
         "MI50_LAB_SOURCE_DEB": str(tree.source_package(settings)),
         "MI50_LAB_DOCROOT": str(tree.docroot(settings)),
+        "MI50_LAB_REGISTRY": str(registry.ensure(settings)),
     }

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from lab import cache, engine
 from lab.console import as_root, run, step
-from lab.engines import tree
+from lab.engines import models, tree
 from lab.image import build as image
 from lab.settings import Settings
 
@@ -30,6 +31,19 @@ VERSIONS = ("good", "newer", "never", "dies")
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+# As its publisher has it: vLLM's guards read it, the stand-in answers from the GGUF file beside it.
+MODEL = "smollm2"
+MODEL_CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "torch_dtype": "bfloat16",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 8192,
+    "num_attention_heads": 9,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 3,
+}
 # Of the base image: Python, a shell, and what they are linked with.
 PYTHON = re.compile(
     r"(?:bin|lib|lib64|sbin|etc|tmp|usr|usr/bin|usr/lib|usr/lib64|usr/lib/x86_64-linux-gnu)/?$|etc/passwd$"
@@ -41,10 +55,10 @@ _SKIPPED = ("usr/lib/python3/dist-packages", "/test/", "/idlelib/", "/lib2to3/")
 
 
 def ensure(settings: Settings) -> Path:
-    """Return the folder of the storage (`docker/registry/v2` below it), with `digests.json` beside it."""
-    root, base = tree.ensure(settings), image.base(settings)
-    name = f"registry-{cache.key(HERE, STANDIN, root.name, base)}"
-    target = cache.build(settings.cache, name, lambda folder: _build(base, root, folder))
+    """Return the folder of the storage (`docker/registry/v2` below it), with `digests.json` and a model beside it."""
+    root, base, weights = tree.ensure(settings), image.base(settings), models.ensure(settings)
+    name = f"registry-{cache.key(HERE, STANDIN, root.name, base, weights.name)}"
+    target = cache.build(settings.cache, name, lambda folder: _build(base, root, weights, folder))
     cache.prune(settings.cache, target, "registry-*")
     return target
 
@@ -55,8 +69,10 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def _build(base: str, root: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
+def _build(base: str, root: Path, weights: Path, folder: Path) -> None:
+    (folder / MODEL).mkdir(parents=True)
+    os.link(weights / models.SMOLLM.file, folder / MODEL / models.SMOLLM.file)
+    (folder / MODEL / "config.json").write_text(json.dumps(MODEL_CONFIG, indent=1) + "\n")
     with step("Building the images of the lab's registry"):
         layers = [_layer(folder, _python(base)), _layer(folder, _llama(root)), _layer(folder, _standin())]
         found = {version: _image(folder, version, layers) for version in VERSIONS}
