@@ -42,6 +42,7 @@ def build(seen: Look, options: Mapping[str, Any]) -> Path:
     triton = wheels.check_triton(asked.triton, python.minor, asked.triton_version) if asked.triton else None
     own = _own(seen)
     check_own(seen, triton)
+    _check_triton(seen)
     ready = generations.ready(asked, seen.generation)
     if ready and not own:
         return ready
@@ -68,6 +69,16 @@ def _own(seen: Look) -> list[str]:
         return []
     now = seen.others if seen.others is not None else seen.record["others"]
     return sorted(set(now) - set(seen.record["brought"]))
+
+
+def _check_triton(seen: Look) -> None:
+    """Raise TorchEnvError when our triton was changed and nobody hands a wheel over: it would be lost silently."""
+    have = seen.record["triton"] if seen.build == CLONE and seen.record and not seen.asked.triton else None
+    if have:
+        raise TorchEnvError(
+            f"{seen.asked.link}: its triton {have['version']} was changed ({'; '.join(seen.reasons)}), and there is no "
+            "wheel to put back. Nothing was changed. Have it built again (pytorch_triton_wheel)."
+        )
 
 
 def check_own(seen: Look, triton: index.Name | None) -> None:
@@ -130,12 +141,6 @@ def _clone(seen: Look, target: Path, triton: index.Name | None, scratch: Path) -
     if old is None or record is None:
         raise TorchEnvError("there is nothing to share files with")
     venv.make(asked.python, target)
-    keep_triton = asked.triton is None and record.get("triton")
-    if keep_triton:
-        raise TorchEnvError(
-            f"{asked.link}: its triton {keep_triton['version']} was changed, and there is no wheel to put "
-            "back. Have it built again (pytorch_triton_wheel)."
-        )
     venv.share(old, target, TRITONS)
     found = dists.installed(packages(target))
     text = (found["torch"] / "METADATA").read_text(encoding="utf-8")
@@ -223,7 +228,7 @@ def _settle(seen: Look, target: Path, triton: index.Name | None, held: Mapping[s
     if not triton and seen.asked.triton_version:
         # Nobody may bring the stock build in under the other name.
         pinned["triton"] = seen.asked.triton_version
-    venv.settle(seen.asked, target, {**seen.asked.pins, **pinned, **held})
+    venv.settle(target, {**seen.asked.pins, **pinned, **held})
 
 
 def _sound(seen: Look, target: Path) -> None:

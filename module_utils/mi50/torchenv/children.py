@@ -19,7 +19,10 @@ from .records import load
 
 
 class Child(NamedTuple):
-    """One environment: `missing` (to be made), `remove`, and what is to be written or taken out of it."""
+    """One environment: `missing` (to be made), `remove`, and what is to be written or taken out of it.
+
+    `foreign`: the Python it was made with, where that is not the one asked for.
+    """
 
     name: str
     path: Path
@@ -27,11 +30,12 @@ class Child(NamedTuple):
     remove: bool
     write: list[str]
     hiding: dict[str, str]
+    foreign: str = ""
 
     @property
     def settled(self) -> bool:
         """Whether it is as asked for."""
-        return not self.missing and not self.remove and not self.write and not self.hiding
+        return not (self.missing or self.remove or self.write or self.hiding or self.foreign)
 
     def reasons(self) -> list[str]:
         """What is to be done, in words."""
@@ -75,11 +79,7 @@ def _plan(asked: Wanted, name: str, absent: bool, base: Path | None) -> Child | 
     if not mark.get("complete"):
         return Child(name, path, True, False, [], {})
     if asked.minor and mark["minor"] != asked.minor:
-        raise TorchEnvError(
-            f"{path}: was made with Python {mark['minor']}, the shared torch is for {asked.minor}; what is installed "
-            "in it would not run. Nothing was changed. Note what it holds (pip freeze --local), have it removed with "
-            f"pytorch_environments: [{{name: {name}, state: absent}}], then have it made anew."
-        )
+        return Child(name, path, False, False, [], {}, mark["minor"])
     differ = [str(change.file.path) for change in config_files.plan(files(asked, path))]
     return Child(name, path, False, False, differ, hiding(path) if base else {})
 
@@ -89,14 +89,14 @@ def files(asked: Wanted, path: Path) -> list[config_files.File]:
     site = packages(path)
     shared = asked.link / site.relative_to(path)
     line = f"import site; site.addsitedir({str(shared)!r})\n"
-    return [config_files.File(site / PTH, line), config_files.File(path / "pip.conf", pip_conf(asked))]
+    return [config_files.File(site / PTH, line), config_files.File(path / "pip.conf", pip_conf(asked.link))]
 
 
-def pip_conf(asked: Wanted) -> str:
-    """pip reads it in whichever way the venv is used: activated, by path, or in a service."""
+def pip_conf(shared: Path) -> str:
+    """Tie pip to the constraints in `shared`; it reads this however the venv is used."""
     return (
         "# Written by the role pytorch. Keeps torch, torchvision, torchaudio and triton as they are.\n"
-        f"[global]\nconstraint = {asked.link / CONSTRAINTS}\n"
+        f"[global]\nconstraint = {shared / CONSTRAINTS}\n"
     )
 
 

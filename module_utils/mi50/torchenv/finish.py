@@ -108,6 +108,12 @@ def check_environments(seen: Look) -> None:
     for child in seen.environments:
         if child.missing or child.remove:
             continue
+        if child.foreign:
+            raise TorchEnvError(
+                f"{child.path}: was made with Python {child.foreign}, the shared torch is for {seen.asked.minor}; "
+                "what is installed in it would not run. Nothing was changed. Note what it holds (pip freeze --local), "
+                f"have it removed with pytorch_environments: [{{name: {child.name}, state: absent}}], then made anew."
+            )
         own = dists.others(dists.installed(packages(child.path)))
         for name, version in child.hiding.items():
             if name in FAMILY and version != seen.asked.pins.get(name):

@@ -37,7 +37,7 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def settle(asked: Wanted, generation: Path, versions: Mapping[str, str]) -> None:
+def settle(generation: Path, versions: Mapping[str, str]) -> None:
     """Write what keeps it as it is: constraints that every pip run in it and on top of it reads, and the settings."""
     lines = [f"{name}=={version}\n" for name, version in sorted(versions.items())]
     head = "# Written by the role pytorch: what pip must leave as it is, here and in the environments on top.\n"
@@ -45,7 +45,7 @@ def settle(asked: Wanted, generation: Path, versions: Mapping[str, str]) -> None
         config_files.plan(
             [
                 config_files.File(generation / CONSTRAINTS, head + "".join(lines)),
-                config_files.File(generation / "pip.conf", pip_conf(asked)),
+                config_files.File(generation / "pip.conf", pip_conf(generation)),
                 config_files.File(packages(generation) / SETTINGS_PTH, SETTINGS),
             ]
         )
