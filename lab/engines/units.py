@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import engine
-from lab.engines import models, tree
+from lab.engines import lmstudio, models, tree
 from lab.nodes import container
 from lab.settings import LabError, Settings
 
@@ -35,8 +35,14 @@ class Server:
 # One thread: with two, a single other process on a machine of two cores makes them wait for each other.
 SERVERS = (
     Server("llama-cpu", 8081, "cpu", ("-dev", "none", "-t", "1")),
-    # Pictures are encoded on the CPU: on software Vulkan one takes a minute.
-    Server("llama-vulkan", 8082, "vulkan", ("-dev", "Vulkan0", "-ngl", "99", "-t", "2", "--no-mmproj-offload")),
+    # Eight tokens at a time: more take another shader, which llvmpipe runs ten times as slowly. Pictures are encoded on
+    # the CPU: on software Vulkan one takes a minute.
+    Server(
+        "llama-vulkan",
+        8082,
+        "vulkan",
+        ("-dev", "Vulkan0", "-ngl", "99", "-t", "2", "-b", "8", "-ub", "8", "--no-mmproj-offload"),
+    ),
 )
 UNIT = """\
 [Unit]
@@ -69,9 +75,15 @@ def ensure(settings: Settings) -> None:
 
 
 def provide(settings: Settings) -> dict[str, str]:
-    """Tree and models in the cache; returns their folders as a node sees them, and the one to mount at MOUNT."""
+    """Tree, models and LM Studio's stand-in in the cache; where a node sees them, and the folder to mount at MOUNT."""
     root, model = tree.ensure(settings), models.ensure(settings)
-    return {"engines": str(tree.folder(settings)), "tree": f"{MOUNT}/{root.name}", "models": f"{MOUNT}/{model.name}"}
+    llmster = lmstudio.ensure(settings, f"{MOUNT}/{root.name}")
+    return {
+        "engines": str(tree.folder(settings)),
+        "tree": f"{MOUNT}/{root.name}",
+        "models": f"{MOUNT}/{model.name}",
+        "llmster": f"{MOUNT}/{llmster.relative_to(tree.folder(settings))}",
+    }
 
 
 def _install(name: str, root: Path, model: Path) -> None:

@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import archive, checks, switch, weights
-from .model import LOOPBACK, Common, Definition, Device, Later, Node, Probe, ServeError, Service
+from . import archive, switch, vulkan, weights
+from .model import LOOPBACK, Common, Definition, Device, Node, Probe, ServeError, Service
 
 VULKAN = True
 SPEC: dict[str, dict[str, Any]] = {
@@ -43,7 +43,6 @@ HINTS = (
 )  # fmt: skip
 # Where the key is bound to in a tree, whose own folders are read-only.
 _ROOTED_KEY = "/run/mi50-aipc-key"
-_ICD, _SOFTWARE_ICD = "radeon_icd", "lvp_icd"
 _LISTED = re.compile(r"^\s+([A-Za-z]+\d+): (.+) \((\d+) MiB, (\d+) MiB free\)\s*$", re.MULTILINE)
 _USING = re.compile(
     r"using device (\S+) \((.+?)\) \(([^()]*)\) - (\d+) MiB free|using device (\S+) \((.+)\) - (\d+) MiB free"
@@ -62,14 +61,9 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
     problems = _option_problems(common, options)
     server, where = _program(options, node)
     problems += where
-    manifests = _manifests(common, options, node)
-    if not manifests:
-        problems.append(
-            Later(
-                f"no Vulkan driver for the card is installed ({options['root']}/usr/share/vulkan/icd.d/{_ICD}*.json): "
-                "install mesa-vulkan-drivers; without it the loader offers llvmpipe, which computes on the CPU"
-            )
-        )
+    drivers = vulkan.manifests(common, node, options["root"])
+    if not drivers:
+        problems.append(vulkan.problem(options["root"]))
     verdict = weights.judge(common, _wanted(options), node, vulkan=VULKAN)
     problems += verdict.problems
     if problems or not server:
@@ -98,7 +92,7 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
         probe=probe,
         start=(server, *_arguments(common, options, alias)),
         gpus=common.gpus,
-        environment=_environment(common, options, manifests),
+        environment=_environment(common, options, drivers),
         read=tuple(_bound(common, options)),
         write=(f"/var/lib/mi50-aipc/{common.name}", f"/var/cache/mi50-aipc/{common.name}"),
         properties=tuple(_properties(options)),
@@ -195,27 +189,11 @@ def _installed(options: Mapping[str, Any], server: str) -> list[str]:
     return [] if options["archive"] else [f"{options['root']}{server}"]
 
 
-def _manifests(common: Common, options: Mapping[str, Any], node: Node) -> list[str]:
-    """Vulkan drivers that the loader may use: the card's, and only with the user's word the one that is the CPU."""
-    found = checks.icds(_ICD, node, options["root"]) if common.gpus or not common.software else []
-    return found + (checks.icds(_SOFTWARE_ICD, node, options["root"]) if common.software else [])
-
-
-def _environment(common: Common, options: Mapping[str, Any], manifests: Sequence[str]) -> dict[str, str]:
-    found = {
-        "HOME": f"/var/lib/mi50-aipc/{common.name}",
-        # The second name is that of loaders before 1.3.207 (Ubuntu 22.04).
-        "VK_DRIVER_FILES": ":".join(manifests),
-        "VK_ICD_FILENAMES": ":".join(manifests),
-        "VK_LOADER_LAYERS_DISABLE": "~implicit~",
-        "MESA_SHADER_CACHE_DIR": f"/var/cache/mi50-aipc/{common.name}",
-        "LLAMA_ARG_LOAD_MODE": "mmap" if options["mmap"] else "none",
-    }
+def _environment(common: Common, options: Mapping[str, Any], drivers: Sequence[str]) -> dict[str, str]:
+    found = vulkan.environment(common, drivers)
+    found["LLAMA_ARG_LOAD_MODE"] = "mmap" if options["mmap"] else "none"
     if not options["mmap"]:
         found["LLAMA_ARG_NO_MMAP"] = "1"
-    if common.software and not common.gpus:
-        # llama.cpp passes over devices of the kind CPU, such as llvmpipe, unless they are named.
-        found["GGML_VK_VISIBLE_DEVICES"] = "0"
     return {**found, **{str(name): str(value) for name, value in options["environment"].items()}}
 
 

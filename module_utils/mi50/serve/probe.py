@@ -89,13 +89,16 @@ def live(config: Config) -> None:
 
 def loaded(config: Config) -> None:
     """Whether the server has the model in memory, where it can be without. Raises Fault."""
-    path = {"lmstudio": "/api/v0/models", "ollama": "/api/ps"}.get(config["kind"], "/v1/models")
+    path = {"lmstudio": "/api/v1/models", "ollama": "/api/ps"}.get(config["kind"], "/v1/models")
     status, body = ask(config, path, config["live_timeout"])
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         raise Fault("refused", f"the server refuses the key of {config['key_file']} ({status})")
     try:
         found = json.loads(body)
         rows = found.get("data") or found.get("models") or []
+        if config["kind"] == "lmstudio":
+            # It lists all models it knows; those in memory are instances, named by the identifier they were given.
+            rows = [instance for row in rows for instance in row.get("loaded_instances") or []]
         names = {str(row.get("id") or row.get("name")): row for row in rows}
     except (ValueError, AttributeError, TypeError) as error:
         raise Fault("hung", f"{path} says {status} and no list of models: {_short(body)}") from error
