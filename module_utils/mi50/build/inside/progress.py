@@ -49,7 +49,8 @@ def line(name: str, state: Mapping[str, Any], now: float | None = None) -> str:
     words = [name] if step == "compile" else [name, step]
     done, total = int(state.get("done") or 0), int(state.get("total") or 0)
     if total:
-        words.append(f"{done * 100 // total} %" if total == 100 else f"{done}/{total} {done * 100 // total} %")
+        percent = 100 if done >= total else min(99, round(done * 100 / total))
+        words.append(f"{percent} %" if total == 100 else f"{done}/{total} {percent} %")
     if state.get("text") and not (total and step == "compile"):
         words.append(str(state["text"]))
     words.append(clock((time.time() if now is None else now) - float(state.get("started") or 0)))
