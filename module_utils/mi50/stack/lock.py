@@ -14,9 +14,11 @@ with contextlib.suppress(ImportError):  # see load.py
     import yaml
 
 # What identifies an artifact of each kind; `size` is recorded beside it.
-DIGEST_KEY = {"file": "sha256", "git": "commit", "image": "digest", "apt": "fingerprint"}
+DIGEST_KEY = {"file": "sha256", "git": "commit", "image": "digest", "apt": "fingerprint", "wheel-index": "wheels"}
+# sha256 by file name, for the wheels of an index.
+WHEELS = "wheels"
 VALUE_KEYS = ("sha256", "commit", "digest", "fingerprint", "size")
-_ENTRY_KEYS = {*VALUE_KEYS, "path", "url", "date", "signed_by"}
+_ENTRY_KEYS = {*VALUE_KEYS, WHEELS, "path", "url", "date", "signed_by"}
 _HEADER = (
     "---\n# Written by playbooks/mirror.yml -e mi50_lock=true: what was not known when the stack was written.\n"
     "# Commit it. A later download that differs is refused; delete an entry only to lock that artifact anew.\n"
@@ -60,6 +62,9 @@ def merge_lock(stack: Stack, entries: dict[str, dict[str, Any]], path: Path) -> 
                 f"{path}: artifacts.{name}: the stack {stack['name']} has no such artifact; delete the entry"
             )
         artifact = artifacts[name]
+        if entry.get(WHEELS):
+            _agree(artifact.get(WHEELS) or {}, entry[WHEELS], f"{path}: artifacts.{name}.wheels", "the stack says")
+            artifact[WHEELS] = {**(artifact.get(WHEELS) or {}), **entry[WHEELS]}
         if "path" in entry and entry["path"] != artifact["path"]:
             raise StackError(
                 f"{path}: artifacts.{name}.path: locked for {entry['path']!r}, but the stack now says "
@@ -77,6 +82,16 @@ def merge_lock(stack: Stack, entries: dict[str, dict[str, Any]], path: Path) -> 
                 )
             artifact[key] = entry[key]
     return stack
+
+
+def _agree(known: dict[str, str | None], given: dict[str, str], where: str, what: str) -> None:
+    """Raise StackError when the same wheel has two digests."""
+    for file, digest in given.items():
+        if known.get(file) not in (None, digest):
+            raise StackError(
+                f"{where}: {file}: {what} {known[file]!r}, here is {digest!r}; the file changed upstream or on the "
+                "way, or one of the two is wrong: compare with a second source. Nothing was recorded"
+            )
 
 
 def unlocked(stack: Stack) -> list[str]:
@@ -100,8 +115,11 @@ def record(path: Path, stack_name: str, name: str, entry: dict[str, Any]) -> boo
                     f"gives {entry[key]!r}; "
                     "the file changed upstream or on the way. Nothing was recorded"
                 )
-        if all(old.get(key) == entry.get(key) for key in VALUE_KEYS):
+        _agree(old.get(WHEELS) or {}, entry.get(WHEELS) or {}, f"{path}: artifacts.{name}.wheels", "locked as")
+        wheels = {**(old.get(WHEELS) or {}), **(entry.get(WHEELS) or {})}
+        if all(old.get(key) == entry.get(key) for key in VALUE_KEYS) and wheels == (old.get(WHEELS) or {}):
             return False
+        entry = {**entry, WHEELS: wheels or None}
     entries[name] = {**(old or {}), **{key: value for key, value in entry.items() if value is not None}}
     write_lock(path, stack_name, entries)
     return True
