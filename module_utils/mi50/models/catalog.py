@@ -85,14 +85,14 @@ def _entry(asked: Any, catalogue: Mapping[str, Mapping[str, Any]], where: str) -
                 f"{where}: the catalogue has no model {asked!r}{guess} Known: {', '.join(sorted(catalogue))}. "
                 "Any other model is a mapping with name, repo, revision and files."
             )
-        return _plain(_known(catalogue[asked], where))
+        return plain(_known(catalogue[asked], where))
     if not isinstance(asked, Mapping):
         return asked
     known = catalogue.get(str(asked.get("name")), {})
     # From another place it may have another revision, but its digests stay what they are.
     if known and {"repo", "url", "path"} & set(asked):
         known = {key: value for key, value in known.items() if key not in _ORIGIN}
-    return _plain(_known({**known, **asked}, where))
+    return plain(_known({**known, **asked}, where))
 
 
 def _known(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ def _known(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     return entry
 
 
-def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+def plain(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry without nulls, as modules take it."""
     kept = {key: value for key, value in entry.items() if value is not None}
     if isinstance(kept.get("files"), list):
@@ -115,6 +115,13 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
             for one in kept["files"]
         ]
     return kept
+
+
+def unlocked(model: Mapping[str, Any]) -> bool:
+    """Tell whether a model of the catalogue lacks its commit or a digest."""
+    files = model.get("files") or []
+    pinned = bool(files) and all(isinstance(one, Mapping) and one.get("sha256") for one in files)
+    return model.get("source", "huggingface") in ("huggingface", "modelscope") and not pinned
 
 
 def record(folder: Path, name: str, entry: dict[str, Any]) -> bool:
