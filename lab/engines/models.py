@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -63,15 +64,28 @@ def ensure(settings: Settings) -> Path:
         target.mkdir()
         target.chmod(0o755)
         for model in EVERY:
-            with step(f"Downloading {model.file} ({model.bytes / 1e6:.0f} MB)"):
-                _assemble(model, target / model.file)
+            earlier = _earlier(folder, model)
+            if earlier:
+                (target / model.file).hardlink_to(earlier)
+            else:
+                with step(f"Downloading {model.file} ({model.bytes / 1e6:.0f} MB)"):
+                    _assemble(model, target / model.file)
             standin_projector.write(target / model.projector, model.embedding)
 
     recipe = cache.key(*(model.sha256 for model in EVERY), Path(standin_projector.__file__))
     folder = settings.cache / "engines"
     target = cache.build(folder, f"models-{recipe}", make)
-    cache.prune(folder, target, "models-*")
+    for old in folder.glob("models-*"):
+        # One that shares a file costs nothing, and a server may be running from it.
+        if not any((old / model.file).exists() for model in EVERY):
+            shutil.rmtree(old)
     return target
+
+
+def _earlier(folder: Path, model: Model) -> Path | None:
+    """The file, where an older recipe has downloaded it already."""
+    found = (path for path in folder.glob(f"models-*/{model.file}") if path.stat().st_size == model.bytes)
+    return next((path for path in found if cache.file_digest(path) == model.sha256), None)
 
 
 def _assemble(model: Model, target: Path) -> None:

@@ -109,8 +109,9 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     missing = [name for name in data["keep"] if name not in known]
     if missing:
         raise SuiteError(f"{path}: keep: {parent_path.name} has no task {missing[0]!r}; it has: {', '.join(known)}")
-    changed = {key: value for key, value in data.items() if key not in ("extends", "keep")}
-    return {**parent, **changed, "tasks": [known[name] for name in data["keep"]]}
+    changed = {key: value for key, value in data.items() if key not in ("extends", "keep", "modes")}
+    own = {"modes": data["modes"]} if "modes" in data else {}
+    return {**parent, **changed, "tasks": [{**known[name], **own} for name in data["keep"]]}
 
 
 def _validate(data: dict[str, Any], path: Path) -> None:

@@ -75,6 +75,16 @@ def test_the_blog_suite_has_its_eight_tasks_and_two_models() -> None:
     assert [task["id"] for task in load_suite(SUITES / "blog-2025-10-text.yml")["tasks"]] == TEXT
 
 
+def test_a_suite_may_change_the_modes_of_the_tasks_it_keeps() -> None:
+    short, whole = load_suite(SUITES / "blog-2025-10-short.yml"), load_suite(BLOG)
+    assert [task["id"] for task in short["tasks"]] == IMAGE + TEXT
+    assert {task["modes"]["fixed"]["max_tokens"] for task in short["tasks"]} == {36}
+    assert {task["modes"]["natural"]["repetitions"]["measured"] for task in short["tasks"]} == {1}
+    assert [task["prompt"] for task in short["tasks"]] == [task["prompt"] for task in whole["tasks"]]
+    assert short["sha256"] != whole["sha256"]
+    assert whole["tasks"][0]["modes"]["fixed"]["max_tokens"] == 256, "the suite it extends was changed"
+
+
 def test_languages_have_their_own_prompts_pictures_and_checks() -> None:
     chinese, english = load_suite(BLOG, "zh"), load_suite(BLOG, "en")
     assert chinese["sha256"] != english["sha256"]
@@ -242,5 +252,5 @@ def test_the_lookup_gives_cells_and_pictures(plugin: Callable[[str, str], Module
     ]
     assert found["cells"][3]["task"]["images"][0]["path"] == "/srv/i/notice-en.png"
     assert lookup(plugin, "suites/smoke.yml")[0]["id"] == "smoke"
-    with pytest.raises(AnsibleError, match="no such suite; suites in that folder: blog-2025-10-text"):
+    with pytest.raises(AnsibleError, match="no such suite; suites in that folder: blog-2025-10-short"):
         lookup(plugin, "blog")
