@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("inventory", "host", "also", "let_go", "dir", "fail"))
+    _VALID_ARGS = frozenset(("inventory", "host", "also", "let_go", "verify", "dir", "fail"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the inventory; if it is right, look at the host; report. Raises AnsibleActionFail."""
@@ -67,11 +67,19 @@ class ActionModule(ActionBase):
             ready = seen["ready"]
         host: dict[str, Any] = {}
         if boolean(arguments.get("host", True)) and ready:
-            host = self._look(arguments.get("also") or {}, variables)
+            also = arguments.get("also") or {}
+            verify = boolean(arguments.get("verify", False))
+            host = self._look({} if verify else also, variables)
             if "checks" not in host:
                 return host
             layers.append(host["checks"])
-        report = {"checks": layers, "dir": arguments.get("dir"), "fail": arguments.get("fail", True)}
+            if verify:
+                finished = self._verify(also, variables)
+                if "checks" not in finished:
+                    return finished
+                layers.append(finished["checks"])
+        report = {name: arguments[name] for name in ("dir", "fail") if name in arguments}
+        report.update(checks=layers, name="verify" if boolean(arguments.get("verify", False)) else "preflight")
         result = self._delegate("preflight_report", report, variables)
         if not result.get("failed"):
             answers, settled = host.get("answers", {}), host.get("settled", False)
@@ -101,6 +109,15 @@ class ActionModule(ActionBase):
         options["also"] = {module: self._value(name, variables) for module, name in also.items()}
         given = {name: value for name, value in options.items() if value is not None}
         result: dict[str, Any] = self._execute_module("preflight_host", module_args=given, task_vars=variables)
+        return result
+
+    def _verify(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:
+        """Call the host once more: a bare host is asked to take a stack, a finished one to show that it works."""
+        stack = self._lookup("mi50_stack", self._value("preflight_stack", variables), variables)
+        roots = {f"{name}_root": self._value(f"preflight_{name}_root", variables) for name in ("sysfs", "proc", "dev")}
+        asked = {module: self._value(name, variables) for module, name in also.items()}
+        given = {**roots, "version": stack["rocm"]["version"], "questions": asked}
+        result: dict[str, Any] = self._execute_module("node_verify", module_args=given, task_vars=variables)
         return result
 
     def _value(self, name: str, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the variable holds

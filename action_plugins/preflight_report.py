@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("checks", "dir", "fail"))
+    _VALID_ARGS = frozenset(("checks", "dir", "fail", "name"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Merge, write, show, judge. Raises AnsibleActionFail for arguments that are no checks."""
@@ -49,18 +49,19 @@ class ActionModule(ActionBase):
         host = str((task_vars or {})["inventory_hostname"])
         report = build_report(host, _flatten(arguments["checks"]))
         path = write_report(_CHECKOUT / Path(str(arguments["dir"])).expanduser(), host, report)
-        self._show(report)
+        name = str(arguments.get("name") or "preflight")
+        self._show(name, report)
         result.update(report, path=str(path), changed=False)
         if not report["ok"] and boolean(arguments.get("fail", True)):
             del result["checks"]  # the table shows them; Ansible would print them all once more
-            result.update(failed=True, msg=failure_message(report, str(path)))
+            result.update(failed=True, msg=failure_message(name, report, str(path)))
         return result
 
-    def _show(self, report: dict[str, Any]) -> None:
+    def _show(self, name: str, report: dict[str, Any]) -> None:
         # One call: lines of hosts that report at the same moment must not mix.
         worst = next((s for s in (FAIL, WARN) if any(c["status"] == s for c in report["checks"])), None)
         display = Display()
-        lines = table(report, full=display.verbosity > 0)
+        lines = table(name, report, full=display.verbosity > 0)
         display.display("\n".join(lines), color=_COLORS[worst] if worst else "green")
 
 

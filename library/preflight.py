@@ -32,6 +32,12 @@ options:
         its last words from this task, and RV(done) is true.
     type: str
     default: ""
+  verify:
+    description:
+      - Whether the host is a finished one, which has to show that it works. M(node_verify) is asked O(also) then, with
+        every byte proven, and everything goes into one report.
+    type: bool
+    default: false
   dir:
     description: Folder on the controller for one JSON file a host. Relative paths count from the checkout.
     type: path
@@ -55,6 +61,7 @@ seealso:
   - module: preflight_inventory
   - module: preflight_host
   - module: preflight_report
+  - module: node_verify
 author:
   - mi50-aipc authors (@mi50-aipc)
 """

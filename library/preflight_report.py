@@ -25,6 +25,10 @@ options:
     description: Folder on the controller for one JSON file a host. Relative paths count from the checkout.
     type: path
     required: true
+  name:
+    description: What the table and the message are headed with.
+    type: str
+    default: preflight
   fail:
     description: Whether a failed check fails the task.
     type: bool

@@ -17,11 +17,11 @@ def summary(report: dict[str, Any]) -> str:
     return ", ".join(f"{statuses.count(status)} {status}" for status in order if status in statuses)
 
 
-def table(report: dict[str, Any], *, full: bool = False) -> list[str]:
+def table(name: str, report: dict[str, Any], *, full: bool = False) -> list[str]:
     """Return the counts and a line for each check that failed or warns, its remedy below; `full`: for every check."""
     checks = [check for check in report["checks"] if full or check["status"] in (WARN, FAIL)]
     width = max((len(check["id"]) for check in checks), default=0)
-    lines = [f"preflight {report['host']}: {summary(report)}"]
+    lines = [f"{name} {report['host']}: {summary(report)}"]
     for check in checks:
         status = check["status"]
         lines.append(f"  {_LABEL[status]:4}  {check['id']:{width}}  {check['found']}")
@@ -32,15 +32,15 @@ def table(report: dict[str, Any], *, full: bool = False) -> list[str]:
     return lines
 
 
-def failure_message(report: dict[str, Any], path: str) -> str:
-    """Return the message a failed preflight ends with.
+def failure_message(name: str, report: dict[str, Any], path: str) -> str:
+    """Return the message a failed preflight, or `name` it, ends with.
 
     Short, because Ansible prints it twice; what each check found is in it, because with many hosts the tables with the
     remedies stand far above.
     """
     failed = [check for check in report["checks"] if check["status"] == FAIL]
     total = len(report["checks"])
-    lines = [f"preflight: {len(failed)} of {total} checks failed on {report['host']} (table above; report {path})"]
+    lines = [f"{name}: {len(failed)} of {total} checks failed on {report['host']} (table above; report {path})"]
     lines += [f"{check['id']}: {check['found']}" for check in failed]
     if "gpu.present" in report["failures"]:
         lines.append(NO_CARD_POINTER)

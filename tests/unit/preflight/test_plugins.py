@@ -40,7 +40,7 @@ def test_module_returns_checks_and_changes_nothing(
 def test_report_counts_and_names_the_failures() -> None:
     report = build_report("n1", CHECKS)
     assert (report["ok"], report["failures"]) == (False, ["gpu.present"])
-    lines = table(report)
+    lines = table("preflight", report)
     assert lines[0] == "preflight n1: 1 fail, 1 warn, 1 ok"
     text = "\n".join(lines)
     for check in CHECKS[1:]:
@@ -48,19 +48,19 @@ def test_report_counts_and_names_the_failures() -> None:
             rf"{check['id']} +{check['found']}\n +expected: {check['expected']}\n +-> {check['remedy']}", text
         )
     assert "os.release" not in text
-    assert any(re.fullmatch(r" +ok +os\.release +Debian", line) for line in table(report, full=True))
+    assert any(re.fullmatch(r" +ok +os\.release +Debian", line) for line in table("preflight", report, full=True))
     assert build_report("n1", CHECKS[:1])["ok"] is True
-    assert table(build_report("n1", CHECKS[:1])) == ["preflight n1: 1 ok"]
+    assert table("preflight", build_report("n1", CHECKS[:1])) == ["preflight n1: 1 ok"]
 
 
 def test_failure_message_is_short_and_names_what_each_check_found() -> None:
-    assert failure_message(build_report("n1", CHECKS), "/r/n1.json").splitlines() == [
+    assert failure_message("preflight", build_report("n1", CHECKS), "/r/n1.json").splitlines() == [
         "preflight: 1 of 3 checks failed on n1 (table above; report /r/n1.json)",
         "gpu.present: none",
         "no gfx906 card here: script/lab shows the same playbooks on simulated nodes",
     ]
     no_network = [{**CHECKS[1], "id": "network.mi50_url_radeon"}]
-    assert "script/lab" not in failure_message(build_report("n1", no_network), "/r/n1.json")
+    assert "script/lab" not in failure_message("preflight", build_report("n1", no_network), "/r/n1.json")
 
 
 def test_report_file_is_private(plugin: Callable[[str, str], ModuleType], tmp_path: Path) -> None:

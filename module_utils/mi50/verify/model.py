@@ -1,0 +1,53 @@
+"""What was seen on a node that is said to be finished. No input or output here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Setting(NamedTuple):
+    """A line of a file that sets an environment variable for others."""
+
+    file: str
+    name: str
+    value: str
+
+
+class Listener(NamedTuple):
+    """A TCP socket that accepts connections. `address` as people write it."""
+
+    address: str
+    port: int
+
+
+class Card(NamedTuple):
+    """The live values of one card. Temperatures in degrees Celsius by sensor (`edge`, `junction`, `mem`).
+
+    `limits` are the driver's own critical temperatures; `errors` are uncorrectable memory errors, None when the driver
+    does not count them; None for a value stands for a file that is missing or unreadable.
+    """
+
+    address: str
+    temperatures: Mapping[str, float | None]
+    limits: Mapping[str, float | None]
+    errors: int | None
+    vram_used: int | None
+
+
+class Seen(NamedTuple):
+    """Everything the checks look at. `answers` are those of the roles' questions by module, or texts of refusals."""
+
+    gfx906: tuple[str, ...]
+    kfd_device: bool
+    cards: tuple[Card, ...]
+    kernel_log: tuple[str, ...] | None
+    cmdline: str
+    settings: tuple[Setting, ...]
+    prefix: str
+    link: str | None
+    loader_dirs: tuple[str, ...]
+    agents: tuple[str, ...] | None
+    agents_error: str
+    listeners: tuple[Listener, ...] | None
+    answers: Mapping[str, Mapping[str, Any] | str]

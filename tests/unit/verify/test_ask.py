@@ -1,0 +1,71 @@
+"""The roles' questions, asked for what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mi50.preflight.also import SPECS
+from mi50.rocm import question as rocm
+from mi50.verify import ask
+
+
+def never(_command: list[str]) -> tuple[int, str]:
+    raise AssertionError("a program was started")
+
+
+def test_every_question_of_the_preflight_can_be_verified() -> None:
+    assert set(SPECS) == set(ask._ANSWERS)
+
+
+def test_a_refusal_is_an_answer_and_what_has_no_options_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_options: object, _run: object) -> dict[str, Any]:
+        raise rocm.Unanswered("no apt here")
+
+    monkeypatch.setitem(ask._ANSWERS, "rocm_info", refuse)
+    found = ask.ask({"rocm_info": {"version": "6.4.3"}, "fan_info": None, "gpu_power_info": {}}, never)
+    assert found == {"rocm_info": "no apt here"}
+    assert "no question" in str(ask.ask({"weather": {"x": 1}}, never)["weather"])
+
+
+def test_torch_is_asked_with_the_wheel_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    built = {"builds": {"triton": {"path": "/w.whl", "sha256": "ab"}}}
+    monkeypatch.setitem(ask._ANSWERS, "build_once", lambda _options, _run: built)
+    monkeypatch.setitem(ask._ANSWERS, "torch_env", lambda options, _run: seen.append(options) or {})
+    ask.ask({"build_once": {"builds": []}, "torch_env": {"root": "/v"}}, never)
+    assert seen == [{"root": "/v", "triton_wheel": "/w.whl", "triton_sha256": "ab"}]
+
+
+def test_kernels_are_read_to_the_last_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `gfx906_rocblas` would be asked, with sha256 whatever the role says; problems named, nothing written."""
+    asked: list[Any] = []
+
+    def run_all(request: Any, destinations: list[str]) -> tuple[dict[str, Any], None]:
+        asked.append((request, destinations))
+        drift = {"missing": ["a", "b", "c", "d", "e"], "catalogs": ["f"]}
+        return {"drift": drift, "warnings": [], "needs_source": True, "files": {"unchanged": ["x"]}}, None
+
+    monkeypatch.setattr(ask, "run_all", run_all)
+    found = ask.kernels({"dest": ["/a", "/b"], "verify": "stat", "version": "6.4.3", "state": "absent"})
+    assert [request.verify for request, _dest in asked] == ["sha256", "sha256"]
+    assert all(request.check_mode and request.defer and request.state == "present" for request, _dest in asked)
+    assert [destinations for _request, destinations in asked] == [["/a"], ["/b"]]
+    assert found["libraries"][0] == {
+        "dest": "/a",
+        "whole": 1,
+        "problems": ["missing: a, b, c and 2 more", "catalogs of another build: f"],
+    }
+
+
+def test_a_library_without_kernels_is_a_problem_and_stays_as_it_is(tmp_path: Path) -> None:
+    library = tmp_path / "lib/rocblas/library"
+    library.mkdir(parents=True)
+    (library / "TensileLibrary_lazy_gfx908.dat").write_bytes(b"x")
+    before = hashlib.sha256(b"".join(str(path).encode() for path in sorted(tmp_path.rglob("*")))).digest()
+    (one,) = ask.kernels({"dest": [str(tmp_path)]})["libraries"]
+    assert one["whole"] == 0
+    assert one["problems"] == ["no kernels were installed here, or others are asked for now"]
+    assert hashlib.sha256(b"".join(str(path).encode() for path in sorted(tmp_path.rglob("*")))).digest() == before
