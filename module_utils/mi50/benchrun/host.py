@@ -123,7 +123,6 @@ class Runner:
             self._forecast.drop(todo)
             for record in finished.values():
                 self._count(record)
-            self._node.collect()
             return
         up = self._up(step, name)
         for index, cell in enumerate(todo, 1):
@@ -151,13 +150,18 @@ class Runner:
         return True
 
     def _down(self, step: Step) -> None:
-        if step.unit:
+        """Stop the server to see whether it gives its VRAM back. Without a card the next one's start does it."""
+        if step.unit and self._watched(step):
             self._node.node("stop", units=self._units)
             self._baseline(step, "after")
-        self._node.collect()
+
+    def _watched(self, step: Step) -> bool:
+        return bool(self._common(step).get("gpu") != "none")
 
     def _baseline(self, step: Step, phase: str) -> None:
         """Record the VRAM; before and after an engine wait until what was stopped has given it back."""
+        if not self._watched(step):
+            return
         question = {**self._common(step), "action": "baseline", "phase": phase}
         deadline = self._clock() + self._node.limits.settle
         found = self._node.benchmark(question)

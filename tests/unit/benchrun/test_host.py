@@ -116,7 +116,7 @@ def runner(host: Host, *names: str, unit: bool = True) -> Runner:
 
 ONE = ["summary {0}", "stop", "baseline before", "start {0}.service", "baseline loaded"]
 CELLS = ["begin {0}", "poll", "collect"]
-AFTER = ["stop", "baseline after", "collect"]
+AFTER = ["stop", "baseline after"]
 
 
 def expected(*parts: list[str], name: str) -> list[str]:
@@ -134,6 +134,20 @@ def test_one_engine_after_the_other() -> None:
         "collect",
     ]
     assert (found["statuses"], found["problems"], found["lost"]) == ({"OK": 2}, [], False)
+
+
+def test_without_a_card_no_memory_is_asked_for() -> None:
+    host = Host()
+    engines = [{"name": name, "url": "http://h:1", "model": "m", "unit": f"{name}.service"} for name in ("a", "b")]
+    common = {"run": {"id": "r"}, "gpu": "none"}
+    Runner(host, Order(parse(engines, {"m": "m"}), SUITE, Choice(), common), Clock().sleep).measure()
+    assert host.diary == [
+        "prepare",
+        *expected(["summary {0}", "stop", "start {0}.service"], CELLS, name="a"),
+        *expected(["summary {0}", "stop", "start {0}.service"], CELLS, name="b"),
+        "restore",
+        "collect",
+    ]
 
 
 def test_a_server_that_runs_already_is_left_alone() -> None:
@@ -192,7 +206,7 @@ def test_an_engine_that_is_through_is_not_started() -> None:
     host = Host()
     host.done["a"] = [{"cell_id": "m.t.fixed.en", "status": "TRUNCATED"}]
     found = runner(host, "a").measure()
-    assert host.diary == ["prepare", "summary a", "collect", "restore", "collect"]
+    assert host.diary == ["prepare", "summary a", "restore", "collect"]
     assert found["statuses"] == {"TRUNCATED": 1}
 
 
