@@ -26,9 +26,12 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_builds": {"type": "list"},
     "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},
     "mi50_expected_gpus": {"type": "int"},
+    "mi50_engines": {"type": "list"},
+    "mi50_models_catalog_dir": {"type": "path"},
     "mi50_serial": {"type": "raw"},
     "mi50_max_fail_percentage": {"type": "int"},
     # Meant for the command line, where every value is text; the playbook converts it.
+    "mi50_uninstall": {"type": "bool", "text_allowed": True},
     "mi50_lock": {"type": "bool", "text_allowed": True},
     "mi50_lock_artifacts": {"type": "list"},
     "mi50_lock_cache": {"type": "path"},

@@ -10,7 +10,6 @@ import pytest
 from mi50.fetch.errors import FetchError, Interrupted
 from mi50.models import ensure, store
 from mi50.models.ensure import Surroundings
-from mi50.models.errors import ModelError
 from mi50.models.hub import Endpoints
 
 from tests.unit.models import made_up
@@ -224,30 +223,6 @@ def test_another_date_alone_fetches_nothing(hub: Hub, around: Surroundings) -> N
     os.utime(around.store / "m" / NAME, (1, 1))
     assert not ensure.ensure([model()], [], around)["changed"]
     assert store.settled(around.store, "m", model().identity)
-
-
-def test_unused_models_are_named_and_left(hub: Hub, around: Surroundings) -> None:
-    ensure.ensure([model(), model(name="old", files=[{"path": NAME}, {"path": "config.json"}])], [], around)
-    result = ensure.ensure([model()], [], around)
-    assert [one["name"] for one in result["unused"]] == ["old"]
-    assert result["unused"][0]["bytes"] < 1000  # the weights are shared: they would not be freed
-    assert (around.store / "old" / NAME).exists()
-    gone = ensure.ensure([model()], ["old"], around)
-    assert (gone["changed"], gone["removed"], gone["unused"]) == (True, ["old"], [])
-    assert not (around.store / "old").exists()
-    assert (around.store / "m" / NAME).exists()
-    assert not ensure.ensure([model()], ["old"], around)["changed"]
-
-
-def test_model_of_an_engine_is_not_removed(hub: Hub, around: Surroundings) -> None:
-    ensure.ensure([model()], [], around)
-    unit = around.root / "etc/systemd/system/mi50-llama-cpp.service"
-    unit.parent.mkdir(parents=True)
-    unit.write_text(f"ExecStart=/usr/bin/llama-server -m {around.store}/m/{NAME}\n")
-    with pytest.raises(ModelError, match=r"m: is used by .*mi50-llama-cpp\.service"):
-        ensure.ensure([], ["m"], around)
-    unit.write_text(f"ExecStart=/usr/bin/llama-server -m {around.store}/m2/{NAME}\n")
-    assert ensure.ensure([], ["m"], around)["removed"] == ["m"]
 
 
 def test_token_goes_to_its_hub_alone(hub: Hub, other: Hub, around: Surroundings) -> None:
