@@ -15,8 +15,11 @@ from ..power import question as power
 from ..rocblas import question as rocblas
 from ..rocm import question as rocm
 from ..rocm.info import Runner
+from ..serve import question as serve
 from ..torchenv import question as torchenv
 
+# Engines ask by the name of their role, all of them the same.
+ENGINES = ("llama_cpp", "lmstudio", "vllm", "lmdeploy")
 # In the order of the roles.
 SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "rocm_info": rocm.SPEC,
@@ -25,6 +28,7 @@ SPECS: dict[str, dict[str, dict[str, Any]]] = {
     "gpu_power_info": power.SPEC,
     "build_once": build.SPEC,
     "torch_env": torchenv.SPEC,
+    **dict.fromkeys(ENGINES, serve.SPEC),
 }
 
 
@@ -104,6 +108,11 @@ def _torch(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
     return torchenv.answer(options)
 
 
+def _engine(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+    seen = serve.answer(options, run)
+    return {"settled": True, "has": f"{options['name']} serving {seen['model']}"} if seen["settled"] else None
+
+
 _OF_A_BUILD = ("path", "sha256", "size", "version", "key")
 _ANSWERS = {
     "rocm_info": _rocm,
@@ -112,4 +121,5 @@ _ANSWERS = {
     "gpu_power_info": _power,
     "build_once": _build,
     "torch_env": _torch,
+    **dict.fromkeys(ENGINES, _engine),
 }

@@ -58,7 +58,7 @@ def check(config: Config) -> dict[str, Any]:
     if word == "ready":
         state["ready"] = True
         if state["broken_since"] and state["heals"]:
-            state["heals"][-1].setdefault("seconds", round(time.time() - state["broken_since"], 1))
+            state["heals"][-1].setdefault("seconds", round(time.time() - state["heals"][-1]["at"], 1))
         state["broken_since"] = 0.0
     status = {
         "name": config["name"],
@@ -129,7 +129,7 @@ def _heal(config: Config, state: dict[str, Any], word: str, text: str, now: floa
     if len(recent) >= HEALS:
         often = f"started anew {len(recent)} times within {HEALS_SECONDS // 60} minutes, which did not help"
         return f"{text} ({often})", False
-    state["heals"] = [*state["heals"], {"at": round(now, 1), "state": word, "why": text}][-_KEEP:]
+    state["heals"] = [*state["heals"], {"at": round(time.time(), 1), "state": word, "why": text}][-_KEEP:]
     _run(["systemctl", "restart", "--no-block", config["unit"]])
     return f"{text} (starting it anew)", True
 

@@ -6,12 +6,12 @@ answered last, looks whether what that rests on is still there, and believes the
 
 from __future__ import annotations
 
+import hashlib
 import json
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from . import record
 
 Runner = Callable[[list[str]], tuple[int, str]]
 SPEC: dict[str, dict[str, Any]] = {
@@ -23,20 +23,57 @@ _PROPERTIES = "LoadState,ActiveState,UnitFileState,NeedDaemonReload"
 
 
 def answer(options: Mapping[str, Any], run: Runner, root: Path = Path("/")) -> dict[str, Any]:
-    """Return `{"settled", "why", "state"}`; `why` are lines for people. Raises nothing."""
+    """Return `{"settled", "why", "state", "model"}`; `why` are lines for people. Raises nothing."""
     name = options["name"]
     try:
         known = json.loads((root / f"var/lib/mi50-aipc/serve/{name}/proven.json").read_text(encoding="utf-8"))
         seen = json.loads((root / f"run/mi50-aipc/serve/{name}.json").read_text(encoding="utf-8"))
         why = [] if known["asked"] == options["asked"] else ["something else is asked for than what was proven"]
-        why += record.drift(known, root, Path(options["sysfs_root"]))
-        state = str(seen["state"])
+        why += drift(known, root, Path(options["sysfs_root"]))
+        state, model = str(seen["state"]), str(seen.get("model", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return {"settled": False, "why": [f"no record of a proof ({type(error).__name__})"], "state": ""}
+        why = [f"no record of a proof ({type(error).__name__})"]
+        return {"settled": False, "why": why, "state": "", "model": ""}
     why += _units([f"mi50-{name}.service", f"mi50-{name}-health.timer"], run)
     if state != "ready":
         why.append(f"the last look said: {state}: {seen.get('text', '')}")
-    return {"settled": not why, "why": why, "state": state}
+    return {"settled": not why, "why": why, "state": state, "model": model}
+
+
+def stamp(file: Path) -> list[int]:
+    """What changes when a file's content does: size, time of change, inode. Empty when there is no file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def drift(known: Mapping[str, Any], root: Path, sysfs: Path) -> list[str]:
+    """What differs now from what the record rests on, a line each: files, models, cards. Reads, compares digests."""
+    found = []
+    for name, file in known["files"].items():
+        target = root / name.lstrip("/")
+        try:
+            same = hashlib.sha256(target.read_bytes()).hexdigest() == file["sha256"]
+            same = same and stat.S_IMODE(target.stat().st_mode) == file["mode"]
+        except OSError:
+            same = False
+        if not same:
+            found.append(f"{name} was changed or removed")
+    for name, seen in known["watched"].items():
+        if stamp(root / name.lstrip("/")) != seen:
+            found.append(f"{name} is not the file that was proven")
+    for card in known["gpus"]:
+        if not (sysfs / "bus/pci/devices" / card["pci"] / "drm" / card["render"]).exists():
+            found.append(f"{card['pci']} is not {card['render']} any more")
+    key = root / str(known["key_file"]).lstrip("/")
+    try:
+        if stat.S_IMODE(key.stat().st_mode) & 0o077:
+            found.append(f"{known['key_file']} can be read by others")
+    except OSError:
+        found.append(f"{known['key_file']} is missing")
+    return found
 
 
 def _units(names: list[str], run: Runner) -> list[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import config_files
 from .model import STATE_DIR, Gpu, Node, Proof, Service
+from .question import stamp
 
 FORMAT = 1
 
@@ -65,42 +65,6 @@ def previous(known: Mapping[str, Any], rendered: Iterable[config_files.File], no
     return old + [
         config_files.File(file.path, None) for file in rendered if file.path not in there and file.path.exists()
     ]
-
-
-def stamp(file: Path) -> list[int]:
-    """What changes when a file's content does: size, time of change, inode. Empty when there is no file."""
-    try:
-        found = file.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
-
-
-def drift(known: Mapping[str, Any], root: Path, sysfs: Path) -> list[str]:
-    """What differs now from what the record rests on, a line each: files, models, cards. Reads, compares digests."""
-    found = []
-    for name, file in known["files"].items():
-        target = root / name.lstrip("/")
-        try:
-            same = hashlib.sha256(target.read_bytes()).hexdigest() == file["sha256"]
-            same = same and stat.S_IMODE(target.stat().st_mode) == file["mode"]
-        except OSError:
-            same = False
-        if not same:
-            found.append(f"{name} was changed or removed")
-    for name, seen in known["watched"].items():
-        if stamp(root / name.lstrip("/")) != seen:
-            found.append(f"{name} is not the file that was proven")
-    for card in known["gpus"]:
-        if not (sysfs / "bus/pci/devices" / card["pci"] / "drm" / card["render"]).exists():
-            found.append(f"{card['pci']} is not {card['render']} any more")
-    key = root / str(known["key_file"]).lstrip("/")
-    try:
-        if stat.S_IMODE(key.stat().st_mode) & 0o077:
-            found.append(f"{known['key_file']} can be read by others")
-    except OSError:
-        found.append(f"{known['key_file']} is missing")
-    return found
 
 
 def _card(gpu: Gpu) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import config_files
-from . import checks, gpus, record, switch, systemd, unit
+from . import checks, gpus, question, record, switch, systemd, unit
 from . import key as keys
 from .engines import ENGINES
 from .model import (
@@ -201,7 +201,7 @@ def _reasons(
     if known is None or known["asked"] != asked:
         reasons.append("it is to be proven that the model answers on the GPU")
         restart = restart or known is None
-    elif (lost := record.drift(known, node.root, node.sysfs)) and not changes:
+    elif (lost := question.drift(known, node.root, node.sysfs)) and not changes:
         reasons += lost
         restart = restart or any("not the file" in line or "not render" in line for line in lost)
     return reasons, restart

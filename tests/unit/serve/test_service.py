@@ -7,6 +7,7 @@ import stat
 from typing import Any
 
 import pytest
+from mi50.preflight import also
 from mi50.serve import question, record, service
 from mi50.serve.model import ServeError
 
@@ -17,7 +18,9 @@ TIMER = "mi50-llama_cpp-health.timer"
 
 def ask(machine: Machine, asked: str) -> dict[str, Any]:
     (machine.root / "run/mi50-aipc/serve").mkdir(parents=True, exist_ok=True)
-    (machine.root / "run/mi50-aipc/serve/llama_cpp.json").write_text('{"state": "ready", "text": "it answers"}')
+    (machine.root / "run/mi50-aipc/serve/llama_cpp.json").write_text(
+        '{"state": "ready", "text": "it answers", "model": "small"}'
+    )
 
     def run(argv: list[str]) -> tuple[int, str]:
         blocks = []
@@ -181,13 +184,24 @@ def test_the_cheap_question(machine: Machine) -> None:
     assert not ask(machine, "x")["settled"]
     todo = machine.plan()
     service.apply(todo, machine.node)
-    assert ask(machine, todo.asked) == {"settled": True, "why": [], "state": "ready"}
+    assert ask(machine, todo.asked) == {"settled": True, "why": [], "state": "ready", "model": "small"}
     assert "something else is asked for" in ask(machine, "x")["why"][0]
     machine.units[UNIT]["ActiveState"] = "inactive"
     assert "ActiveState is 'inactive'" in ask(machine, todo.asked)["why"][0]
     machine.units[UNIT]["ActiveState"] = "active"
     (machine.root / KEY.lstrip("/")).chmod(0o644)
     assert "can be read by others" in ask(machine, todo.asked)["why"][0]
+
+
+def test_the_preflight_asks_every_engine_the_same(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {"settled": True, "model": "small"}
+    monkeypatch.setattr(also.serve, "answer", lambda options, run: {**seen, "settled": options["name"] != "vllm"})
+    questions = {name: {"name": name, "asked": "x"} for name in ("lmstudio", "llama_cpp", "vllm", "lmdeploy")}
+    answers = also.ask(questions, lambda command: (0, ""))
+    # Up to the first that lacks something.
+    assert list(answers) == ["llama_cpp", "lmstudio"]
+    assert answers["llama_cpp"] == {"settled": True, "has": "llama_cpp serving small"}
+    assert also.ask({"llama_cpp": None, "lmstudio": {}}, lambda command: (0, "")) == {}
 
 
 def test_proven_asks_and_changes_nothing(machine: Machine) -> None:
