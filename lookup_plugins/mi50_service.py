@@ -77,7 +77,7 @@ class LookupModule(LookupBase):
             source["artifact"] = stacks.run([self._value(role, "stack")], self._given)[0]["artifacts"].get(name)
         # Without a program of the node's own, a release is taken.
         source["release"] = "archive" in ENGINES[role].SPEC and not options.get("server") and not options.get("root")
-        settings = {name: self._value(role, name) for name in COMMON}
+        settings = {name: value for name in COMMON if (value := self._value(role, name)) is not None}
         # Plain data: the template engine's own types are no JSON.
         plain = json.loads(
             json.dumps([settings, {k: v for k, v in options.items() if v is not None}, source], default=str)
