@@ -80,6 +80,7 @@ def environment(settings: Settings, mirror_url: str, node_image: str) -> dict[st
         "MI50_LAB_PRESETS": image.PRESETS,
         "MI50_LAB_GFX906_FILES": str(facts["gfx906_files"]),
         "MI50_LAB_SOURCE_DEB": str(tree.source_package(settings)),
+        "MI50_LAB_TINY_COMMIT": git.commits(tree.docroot(settings))["tiny"],
         "MI50_LAB_DOCROOT": str(tree.docroot(settings)),
         "MI50_LAB_REGISTRY": str(registry.ensure(settings)),
     }

@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parents[1] / "standins" / "standin_triton"
 STACKS = Path(__file__).parents[2] / "stacks"
 REPOSITORY = "nlzy/triton-gfx906"
 # Commits of the repository, each on a branch of its own, and how many C++ files they have. Those of `full` are heavy.
-UNITS = {"full": 12, "small": 3, "broken": 3}
+UNITS = {"full": 12, "small": 3, "broken": 3, "tiny": 0}
 BROKEN_UNIT = 1
 # The same bytes, and so the same commits, in every lab.
 _IDENTITY = {
@@ -103,7 +103,6 @@ def _tree(work: Path, branch: str) -> None:
         if path.name != ".git":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copy(SOURCE / "setup.py.txt", work / "setup.py")
-    shutil.copy(SOURCE / "CMakeLists.txt", work / "CMakeLists.txt")
     if branch == "full":
         (work / "heavy").touch()
     package = work / "python" / "triton"
@@ -115,6 +114,9 @@ def _tree(work: Path, branch: str) -> None:
         path = package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    if not UNITS[branch]:
+        return
+    shutil.copy(SOURCE / "CMakeLists.txt", work / "CMakeLists.txt")
     source = work / "src"
     source.mkdir()
     unit = (SOURCE / "unit.cpp.txt").read_text()

@@ -147,7 +147,9 @@ _SANDBOX = Cause(
 _TEST = Cause("test", SOURCE, "what was built does not pass its test", "read the test's words below; nothing was kept")
 _OTHER = Cause("compile", SOURCE, "a command failed", "read the last lines below; the same would happen on every host")
 # What compilers, CMake, ninja, Python, pip and git call an error.
-_ERROR = re.compile(r"(^|\s)(fatal )?error:|CMake Error|^ERROR: |^fatal: |^\s*\w*(Error|Exception): |sha256 mismatch")
+_ERROR = re.compile(
+    r"(^|\s)(fatal )?error:|CMake Error|^ERROR: |^fatal: |^\s*\w*(Error|Exception)(: |$)|sha256 mismatch"
+)
 _NAMESPACE_STATUS = range(200, 245)  # exit statuses that systemd itself gives when it could not start a process
 
 

@@ -136,7 +136,7 @@ class Builder:
             if not state["attached"]:
                 jobs, again = (
                     self._order.job["jobs"],
-                    " again, after a restart of the host" if state.get("again") else "",
+                    " from scratch" if state.get("again") else "",
                 )
                 self._node.say(
                     f"{self._name} {self._order.recipe.version}: building{again} with {jobs} jobs as {state['unit']}"

@@ -117,9 +117,18 @@ class Job:
         return manifest
 
     def clean(self) -> None:
-        """Stop what runs and remove the folder; its log stays beside it until the next build of the same name."""
+        """Stop what runs and remove the folder; its log stays beside it until the next build of the same name.
+
+        What earlier builds of the name left when they failed goes as well, unless one is being tried again just now.
+        """
         self._units.stop()
         folder = self._place.folder
+        for left in self._place.root.glob(f"{self._name}-*/"):
+            key = left.name[len(self._name) + 1 :]
+            units = Units(self._name, key, left, self._run)
+            if left != folder and not alive(units.show()):
+                units.stop()
+                shutil.rmtree(left, ignore_errors=True)
         for old in self._place.root.glob(f"{self._name}-*.log"):
             old.unlink()
         with contextlib.suppress(OSError):

@@ -147,6 +147,17 @@ def test_a_finished_build_is_taken_over_and_never_made_again(one: Job, systemd: 
     assert place.folder.with_name(f"{place.folder.name}.log").read_text() == "all of it"
 
 
+def test_what_failed_builds_left_goes_and_what_runs_stays(one: Job, systemd: Systemd, place: Place) -> None:
+    finished(place)
+    for key in ("a" * 12, "b" * 12):
+        (place.root / f"triton-{key}").mkdir()
+    (place.root / "vllm-cccccccccccc").mkdir()
+    systemd.units[f"mi50-build-triton-{'b' * 12}.service"] = {"ActiveState": "active"}
+    one.collect({"version": "3.5.0+gfx906", "parts": PARTS})
+    left = sorted(path.name for path in place.root.iterdir() if path.is_dir())
+    assert left == [f"triton-{'b' * 12}", "vllm-cccccccccccc"]
+
+
 def test_a_result_that_was_tampered_with_is_not_kept(one: Job, place: Place) -> None:
     finished(place, content=b"whale")
     with pytest.raises(JobError, match=r"cannot be kept: .*sha256"):

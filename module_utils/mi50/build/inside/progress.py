@@ -46,8 +46,8 @@ def read(line: str) -> Point | None:
 def line(name: str, state: Mapping[str, Any], now: float | None = None) -> str:
     """Return the line people see: `triton 812/2210 37 % 06:12`."""
     step = str(state.get("step", ""))
-    words = [name] if step == "compile" else [name, step]
     done, total = int(state.get("done") or 0), int(state.get("total") or 0)
+    words = [name] if step == "compile" and total else [name, step]
     if total:
         percent = 100 if done >= total else min(99, round(done * 100 / total))
         words.append(f"{percent} %" if total == 100 else f"{done}/{total} {percent} %")
