@@ -43,7 +43,7 @@ class Fleet:
         return site.run(self.settings, [*self.arguments, *arguments], quiet=True)
 
     def killed_while(self, sign: str) -> str:
-        """Run; kill ansible-playbook, without a chance to clean up, seconds after it said `sign`. Return what it said."""
+        """Run; kill ansible-playbook seconds after it said `sign`, so that it cannot clean up. Return what it said."""
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.settings.inventory), "site.yml"]
         env = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_CONFIG": str(self.settings.root / "ansible.cfg")}
         with subprocess.Popen(
