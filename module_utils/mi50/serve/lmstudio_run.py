@@ -74,8 +74,12 @@ class Gate:
         lines = head.decode("latin-1").split("\r\n")
         fields = [line.partition(":")[::2] for line in lines[1:]]
         given = {name.strip().lower(): value.strip() for name, value in fields}
+        # Two readings of one head are how a second request is slipped past the key.
+        odd = len(given) < len(fields) or any(name != name.strip() or not name for name, dummy in fields)
         if not self._knows(given):
             _refuse(connection, "401 Unauthorized", "the API key is missing or wrong")
+        elif odd:
+            _refuse(connection, "400 Bad Request", "a field of the head is there twice, or is none")
         elif "transfer-encoding" in given or not given.get("content-length", "0").isdigit():
             _refuse(connection, "411 Length Required", "send a Content-Length")
         elif self.stage:
