@@ -30,6 +30,9 @@ _CHUNK = 65536
 _MISSES = 3  # looks in a row at which nobody listens any more
 _FIRST_SOCKET = 3  # sd_listen_fds(3)
 
+# Fields that decide where a request ends or who asks.
+_ONCE = ("content-length", "transfer-encoding", "authorization", "x-api-key", "host")
+
 Config = Mapping[str, Any]
 
 
@@ -75,7 +78,10 @@ class Gate:
         fields = [line.partition(":")[::2] for line in lines[1:]]
         given = {name.strip().lower(): value.strip() for name, value in fields}
         # Two readings of one head are how a second request is slipped past the key.
-        odd = len(given) < len(fields) or any(name != name.strip() or not name for name, dummy in fields)
+        names = [name.strip().lower() for name, dummy in fields]
+        odd = any(names.count(name) > 1 for name in _ONCE) or any(
+            name != name.strip() or not name for name, dummy in fields
+        )
         if not self._knows(given):
             _refuse(connection, "401 Unauthorized", "the API key is missing or wrong")
         elif odd:
