@@ -167,6 +167,7 @@ def _service(
             software=common.software,
             load_timeout=common.load_timeout,
             answer_timeout=common.answer_timeout,
+            live_timeout=common.live_timeout,
             interval=common.interval,
             completion_every=common.completion_every,
         ),
