@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ WHEELS = "wheels"
 # Left free on the file system of the environments, and what compiled Python adds to a wheel's files.
 _RESERVE = 512 << 20
 _COMPILED = 1.08
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class Parts(NamedTuple):
@@ -184,8 +186,8 @@ def _needs(family: Any) -> list[str]:  # noqa: ANN401 - the values of a dict
             if not line.startswith("Requires-Dist:"):
                 continue
             need = line[len("Requires-Dist:") :].strip()
-            name = canonical(need.split(";")[0].split("(")[0].rstrip("=<>!~ .*,0123456789").split("[")[0])
-            if name not in known and "extra ==" not in need and need not in found:
+            name = _NAME.match(need)
+            if name and canonical(name.group()) not in known and "extra ==" not in need and need not in found:
                 found.append(need)
     return found
 

@@ -62,15 +62,23 @@ def share(old: Path, new: Path, without: Iterable[str]) -> None:
     own = {path.name for path in target.iterdir()}
     # The new venv has its own pip.
     left_out |= own
+    _tree(source, target, left_out)
+    # Manuals and headers that wheels bring lie beside site-packages.
+    for name in ("share", "etc", "include"):
+        if (old / name).is_dir():
+            _tree(old / name, new / name, set())
+    _scripts(old, new)
+
+
+def _tree(source: Path, target: Path, left_out: set[str]) -> None:
     for folder, names, files in os.walk(source):
         here = Path(folder)
         below = here.relative_to(source)
         names[:] = [name for name in names if str(below / name) not in left_out]
         (target / below).mkdir(exist_ok=True)
         for name in files:
-            if str(below / name) not in left_out:
+            if str(below / name) not in left_out and not os.path.lexists(target / below / name):
                 _link(here / name, target / below / name)
-    _scripts(old, new)
 
 
 def _files_of(site: Path, names: Iterable[str]) -> set[str]:

@@ -150,6 +150,15 @@ def test_going_back_needs_no_network(node: Node) -> None:
     assert back["generation"] == first and node.link.resolve() == Path(first)
 
 
+def test_a_spoiled_one_is_not_gone_back_to(node: Node) -> None:
+    first = node.make(torch=OLD)["generation"]
+    node.make()
+    site = Path(first) / node.site.relative_to(node.link)
+    (site / "torch/version.py").write_text("__version__ = 'spoiled'\n")
+    back = node.make(torch=OLD)["generation"]
+    assert back != first and node.python("import torch; print(torch.__version__)") == OLD["torch"]
+
+
 def test_the_previous_one_goes_when_it_is_not_wanted(node: Node) -> None:
     first = node.make(torch=OLD)["generation"]
     node.make(keep_previous=False)
