@@ -64,15 +64,12 @@ class Source(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return that many bytes, fewer at the end."""
-        ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Go to a place."""
-        ...
 
     def tell(self) -> int:
         """Return the place."""
-        ...
 
 
 class Tensor(NamedTuple):
