@@ -72,10 +72,14 @@ def prepare(settings: Settings) -> None:
         inventory.write(settings, server.url())
 
 
-def run(settings: Settings, arguments: list[str], *, quiet: bool = False) -> site.Result:
+def run(
+    settings: Settings, arguments: list[str], *, quiet: bool = False, environment: dict[str, str] | None = None
+) -> site.Result:
     """playbooks/benchmark.yml over SSH on the nodes."""
     prepare(settings)
-    return site.run(settings, [*SERIAL, *arguments], playbook="playbooks/benchmark.yml", quiet=quiet)
+    return site.run(
+        settings, [*SERIAL, *arguments], playbook="playbooks/benchmark.yml", quiet=quiet, environment=environment
+    )
 
 
 def active(node: str) -> list[str]:
