@@ -89,7 +89,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.mi50.preflight.also import SPECS
+from ansible.module_utils.mi50.preflight import also
 from ansible.module_utils.mi50.verify.ask import ask
 from ansible.module_utils.mi50.verify.collect import Roots, collect
 from ansible.module_utils.mi50.verify.judge import judge
@@ -99,11 +99,11 @@ def questions(module: AnsibleModule) -> dict[str, dict[str, Any]]:
     """Return the questions with valid options; end the module for others."""
     found: dict[str, dict[str, Any]] = {}
     for name, options in module.params["questions"].items():
-        if name not in SPECS:
-            module.fail_json(msg=f"questions: {name} is none of {', '.join(SPECS)}")
+        if name not in also.NAMES:
+            module.fail_json(msg=f"questions: {name} is none of {', '.join(also.NAMES)}")
         if not options:
             continue
-        checked = ArgumentSpecValidator(SPECS[name]).validate(options)
+        checked = ArgumentSpecValidator(also.module(name).SPEC).validate(options)
         if checked.error_messages:
             module.fail_json(msg=f"questions: {name}: {'; '.join(checked.error_messages)}")
         found[name] = checked.validated_parameters

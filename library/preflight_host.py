@@ -185,12 +185,15 @@ def questions(module: AnsibleModule) -> dict[str, dict[str, Any] | None]:
     """Return O(also) with valid options; end the module for others."""
     found: dict[str, dict[str, Any] | None] = {}
     for name, options in module.params["also"].items():
-        if name not in also.SPECS:
-            module.fail_json(msg=f"also: {name} is none of {', '.join(also.SPECS)}")
-        checked = ArgumentSpecValidator(also.SPECS[name]).validate(options or {})
-        if options and checked.error_messages:
+        if name not in also.NAMES:
+            module.fail_json(msg=f"also: {name} is none of {', '.join(also.NAMES)}")
+        if not options:
+            found[name] = options
+            continue
+        checked = ArgumentSpecValidator(also.module(name).SPEC).validate(options)
+        if checked.error_messages:
             module.fail_json(msg=f"also: {name}: {'; '.join(checked.error_messages)}")
-        found[name] = checked.validated_parameters if options else options
+        found[name] = checked.validated_parameters
     return found
 
 

@@ -9,53 +9,78 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..build import question as build
-from ..fan import question as fan
-from ..power import question as power
-from ..rocblas import question as rocblas
-from ..rocm import question as rocm
 from ..rocm.info import Runner
-from ..serve import question as serve
-from ..torchenv import question as torchenv
 
 # Engines ask by the name of their role, all of them the same.
 ENGINES = ("llama_cpp", "lmstudio", "vllm", "lmdeploy")
 # In the order of the roles.
-SPECS: dict[str, dict[str, dict[str, Any]]] = {
-    "rocm_info": rocm.SPEC,
-    "gfx906_rocblas": rocblas.SPEC,
-    "fan_info": fan.SPEC,
-    "gpu_power_info": power.SPEC,
-    "build_once": build.SPEC,
-    "torch_env": torchenv.SPEC,
-    **dict.fromkeys(ENGINES, serve.SPEC),
-}
+NAMES = ("rocm_info", "gfx906_rocblas", "fan_info", "gpu_power_info", "build_once", "torch_env", *ENGINES)
+
+
+def module(name: str) -> Any:  # noqa: ANN401 - a module of this package: SPEC and answer()
+    """Return the module that knows a question. KeyError for a name that is none of NAMES.
+
+    Imported when asked for, because a node compiles what is imported in every run, and few nodes are asked everything.
+    """
+    # ruff: noqa: PLC0415 - see above
+    found: Any
+    if name == "rocm_info":
+        from ..rocm import question as rocm
+
+        found = rocm
+    elif name == "gfx906_rocblas":
+        from ..rocblas import question as rocblas
+
+        found = rocblas
+    elif name == "fan_info":
+        from ..fan import question as fan
+
+        found = fan
+    elif name == "gpu_power_info":
+        from ..power import question as power
+
+        found = power
+    elif name == "build_once":
+        from ..build import question as build
+
+        found = build
+    elif name == "torch_env":
+        from ..torchenv import question as torchenv
+
+        found = torchenv
+    elif name in ENGINES:
+        from ..serve import question as serve
+
+        found = serve
+    else:
+        raise KeyError(name)
+    return found
 
 
 def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[str, dict[str, Any]]:
     """Return the answers that leave nothing to do, up to the first that is none.
 
     A role that acts may undo what the roles after it rely on, so those have to look for themselves. `questions` are
-    options by name of the module, valid by SPECS; empty ones are a role that has other work, None one that has none.
+    options by name of the module, valid by its SPEC; empty ones are a role that has other work, None one that has none.
     """
     answers: dict[str, dict[str, Any]] = {}
-    for name in SPECS:
+    for name in NAMES:
         asked = questions.get(name)
         if asked is None:
             continue
         if asked and name == "torch_env":
-            asked = torchenv.with_builds(asked, answers.get("build_once"))
-        answer = _ANSWERS[name](asked, run) if asked else None
+            asked = module(name).with_builds(asked, answers.get("build_once"))
+        answer = _SHORT[name](module(name), asked, run) if asked else None
         if answer is None:
             break
         answers[name] = answer
     return answers
 
 
-def _rocm(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+def _rocm(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
     try:
-        seen = rocm.answer(options, run)
-    except rocm.Unanswered:
+        seen = question.answer(options, run)
+    except question.Unanswered:
         return None
     if not seen["settled"]:
         return None
@@ -67,54 +92,52 @@ def _rocm(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
     return {"settled": True, "has": has, "rocm": {"version": version}, "driver": driver, **reboot}
 
 
-def _rocblas(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
-    del run
-    seen = rocblas.answer(options)
-    # The same number everywhere, as a rule; otherwise each.
-    return seen and {
-        **seen,
-        "has": "gfx906 kernel files " + "/".join(str(n) for n in dict.fromkeys(seen["files"].values())),
-    }
+def _rocblas(question: Any, options: Mapping[str, Any], _run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
+    seen = question.answer(options)
+    if seen is None:
+        return None
+    # The same number everywhere, as a rule.
+    counts = "/".join(str(count) for count in dict.fromkeys(seen["files"].values()))
+    return {"has": f"gfx906 kernel files {counts}", **seen}
 
 
-def _fan(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+def _fan(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
     try:
-        seen = fan.answer(options, run)
-    except fan.Unanswered:
+        seen = question.answer(options, run)
+    except question.Unanswered:
         return None
     chips = [{"name": chip["name"]} for chip in seen["chips"]]
     return {"settled": True, "chips": chips} if seen["settled"] else None
 
 
-def _power(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
+def _power(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
     try:
-        return {"settled": True} if power.answer(options, run)["settled"] else None
-    except power.Unanswered:
+        return {"settled": True} if question.answer(options, run)["settled"] else None
+    except question.Unanswered:
         return None
 
 
-def _build(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
-    del run
+def _build(question: Any, options: Mapping[str, Any], _run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
     try:
-        seen = build.answer(options)
-    except build.Unanswered:
+        seen = question.answer(options)
+    except question.Unanswered:
         return None
     builds = {name: {part: one.get(part) for part in _OF_A_BUILD} for name, one in seen["builds"].items()}
     return {"settled": True, "builds": builds} if seen["settled"] else None
 
 
-def _torch(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
-    del run
-    return torchenv.answer(options)
+def _torch(question: Any, options: Mapping[str, Any], _run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
+    found: dict[str, Any] | None = question.answer(options)
+    return found
 
 
-def _engine(options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:
-    seen = serve.answer(options, run)
+def _engine(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
+    seen = question.answer(options, run)
     return {"settled": True, "has": f"{options['name']} serving {seen['model']}"} if seen["settled"] else None
 
 
 _OF_A_BUILD = ("path", "sha256", "size", "version", "key")
-_ANSWERS = {
+_SHORT = {
     "rocm_info": _rocm,
     "gfx906_rocblas": _rocblas,
     "fan_info": _fan,

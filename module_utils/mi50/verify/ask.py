@@ -8,9 +8,11 @@ from typing import Any
 from ..build import question as build
 from ..fan import question as fan
 from ..power import question as power
+from ..preflight.also import ENGINES
 from ..rocblas.request import Request
 from ..rocblas.run import run_all
 from ..rocm import question as rocm
+from ..serve import question as serve
 from ..torchenv import look as torch_look
 from ..torchenv import question as torchenv
 from ..torchenv.model import TorchEnvError
@@ -28,7 +30,7 @@ _NAMES = 3
 def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[str, dict[str, Any] | str]:
     """Return each answer, or the text of a refusal, by question; those without options are not asked.
 
-    `questions` are options by name of the module, valid by also.SPECS.
+    `questions` are options by name of the module, valid by the SPEC of each.
     """
     answers: dict[str, dict[str, Any] | str] = {}
     for name, options in questions.items():
@@ -94,4 +96,5 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any], Runner], dict[str, Any]]] = {
     "gpu_power_info": power.answer,
     "build_once": lambda options, _run: build.answer(options, verify=True),
     "torch_env": lambda options, _run: torch(options),
+    **dict.fromkeys(ENGINES, serve.answer),
 }

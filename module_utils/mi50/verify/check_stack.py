@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..preflight.also import ENGINES
 from ..preflight.model import FAIL, OK, Check
 from .model import Seen
 
@@ -110,8 +111,8 @@ def _settled(check_id: str, title: str, remedy: str = _SITE) -> Callable[[Answer
     """A judge for answers that say no more than whether something is left to do, and why."""
 
     def judge(answer: Answer) -> list[Check]:
-        why = [] if answer["settled"] else [str(line) for line in answer.get("why") or answer.get("lacking") or ["no"]]
-        return [_check(check_id, title, why, str(answer.get("has") or "as asked for"), remedy)]
+        why = [] if answer["settled"] else [str(line) for line in answer.get("why") or ["not as asked for"]]
+        return [_check(check_id, title, why, str(answer.get("has") or answer.get("model") or "as asked for"), remedy)]
 
     return judge
 
@@ -123,6 +124,8 @@ _JUDGES: dict[str, tuple[str, str, Callable[[Answer], list[Check]]]] = {
     "gpu_power_info": ("card", "Power caps", _power),
     "build_once": ("build", "Built artifacts", _builds),
     "torch_env": ("torch", "torch", _settled("torch.environments", "torch environments")),
-    "model": ("models", "Models", _settled("models.store", "Models")),
-    "container_engine": ("containers", "Docker", _settled("containers.engine", "Docker")),
+    **{
+        name: ("serve", name, _settled(f"serve.{name}", f"Engine {name}", f"{_SITE}; `journalctl -u mi50-{name}`"))
+        for name in ENGINES
+    },
 }

@@ -195,7 +195,9 @@ def test_the_cheap_question(machine: Machine) -> None:
 
 def test_the_preflight_asks_every_engine_the_same(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"settled": True, "model": "small"}
-    monkeypatch.setattr(also.serve, "answer", lambda options, run: {**seen, "settled": options["name"] != "vllm"})
+    monkeypatch.setattr(
+        also.module("vllm"), "answer", lambda options, run: {**seen, "settled": options["name"] != "vllm"}
+    )
     questions = {name: {"name": name, "asked": "x"} for name in ("lmstudio", "llama_cpp", "vllm", "lmdeploy")}
     answers = also.ask(questions, lambda command: (0, ""))
     # Up to the first that lacks something.

@@ -136,9 +136,9 @@ def test_the_question_takes_triton_from_what_was_built() -> None:
 def test_the_preflight_asks_it_last_and_hands_the_build_over(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     monkeypatch.setitem(
-        also._ANSWERS, "build_once", lambda asked, run: {"builds": {"triton": {"path": "/t", "sha256": "1"}}}
+        also._SHORT, "build_once", lambda question, asked, run: {"builds": {"triton": {"path": "/t", "sha256": "1"}}}
     )
-    monkeypatch.setitem(also._ANSWERS, "torch_env", lambda asked, run: seen.append(asked) or {"settled": True})
+    monkeypatch.setitem(also._SHORT, "torch_env", lambda question, asked, run: seen.append(asked) or {"settled": True})
     answers = also.ask({"build_once": {"x": 1}, "torch_env": {"root": "/v"}}, lambda command: (0, ""))
     assert list(answers) == ["build_once", "torch_env"]
     assert seen == [{"root": "/v", "triton_wheel": "/t", "triton_sha256": "1"}]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.preflight.also import SPECS
+from mi50.preflight import also
 from mi50.rocm import question as rocm
 from mi50.verify import ask
 
@@ -17,7 +17,7 @@ def never(_command: list[str]) -> tuple[int, str]:
 
 
 def test_every_question_of_the_preflight_can_be_verified() -> None:
-    assert set(SPECS) == set(ask._ANSWERS)
+    assert set(also.NAMES) == set(ask._ANSWERS)
 
 
 def test_a_refusal_is_an_answer_and_what_has_no_options_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

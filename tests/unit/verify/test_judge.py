@@ -31,6 +31,7 @@ ANSWERS: dict[str, Any] = {
     "gpu_power_info": {"differing": [], "problems": []},
     "build_once": {"builds": {"triton": {"held": True, "version": "3.5.0"}}},
     "torch_env": {"settled": True, "why": [], "has": "torch 2.9.0"},
+    "llama_cpp": {"settled": True, "why": [], "state": "ready", "model": "gemma"},
 }
 HEALTHY = Seen(
     gfx906=("0000:03:00.0", "0000:04:00.0"),
@@ -152,6 +153,12 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "sha256 differs",
     ),
     "torch": (with_answer("torch_env", settled=False, why=["no triton"]), "torch.environments", FAIL, "no triton"),
+    "engine": (
+        with_answer("llama_cpp", settled=False, why=["the last look said: hung"]),
+        "serve.llama_cpp",
+        FAIL,
+        "hung",
+    ),
     "sensor": (card(temperatures={**COOL, "junction": None}), "card.sensors", FAIL, "junction unreadable"),
     "sensor at 511": (card(temperatures={**COOL, "mem": 511.0}), "card.sensors", FAIL, "mem 511"),
     "hot": (card(temperatures={**COOL, "junction": 106.0}), "card.heat", FAIL, "junction 106 of 105"),
@@ -186,7 +193,7 @@ def test_ids_are_unique_and_every_one_of_them_is_documented() -> None:
     page = (Path(__file__).parents[3] / "docs/troubleshooting.md").read_text()
     ids = [check.id for check in judge(HEALTHY)]
     assert len(ids) == len(set(ids))
-    families = {"kernels": "kernels.*", "build": "build.*"}
+    families = {"kernels": "kernels.*", "build": "build.*", "serve": "serve.*"}
     for one in ids:
         assert f"`{families.get(one.split('.')[0], one)}`" in page, one
 
