@@ -235,8 +235,9 @@ def _settle(seen: Look, target: Path, triton: index.Name | None, held: Mapping[s
 
 def _sound(seen: Look, target: Path) -> None:
     """Raise TorchEnvError for needs that are not met in the new generation and were in the old one."""
-    before = pip.check(seen.generation / "bin/python") if seen.generation and seen.record else set()
-    found = pip.check(target / "bin/python") - before
+    found = pip.check(target / "bin/python")
+    if found and seen.generation and seen.record:
+        found -= pip.check(seen.generation / "bin/python")
     if found:
         raise TorchEnvError(
             f"{'; '.join(sorted(found))}. The environment in use was not touched. Remove what conflicts from "

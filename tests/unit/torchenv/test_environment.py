@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+from mi50 import process
 from mi50.rocblas import names
 from mi50.torchenv import generations, model, question
 
@@ -140,6 +142,29 @@ def test_a_killed_build_is_cleared(node: Node) -> None:
     (half / "bin").mkdir(parents=True)
     made = node.make()
     assert made["generation"] == str(half) and model.packages(half), "what the killed run left was cleared away"
+
+
+@pytest.mark.parametrize("moment", ["install", "check", "mi50_compute"])
+def test_a_run_that_is_killed_leaves_the_one_in_use(made: Node, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    before = made.state()
+    inner = process.run
+
+    def die(argv: list[str], data: bytes = b"", timeout: float | None = None) -> process.Finished:
+        if moment in argv:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inner(argv, data, timeout)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(process, "run", die)
+        made.make(torch=OLD)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, "nobody was killed: this proves nothing"
+    after = made.state()
+    assert {name: after[name] for name in before} == before
+    made.make(torch=OLD)
+    assert made.python("import torch; print(torch.__version__)", "comfyui") == OLD["torch"]
+    assert len(list((made.root / ".torch").iterdir())) == 2, "what the killed run left was cleared away"
 
 
 def test_going_back_needs_no_network(node: Node) -> None:
