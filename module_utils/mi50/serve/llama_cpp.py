@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import archive, switch, vulkan, weights
+from . import archive, switch, unit, vulkan, weights
 from .model import LOOPBACK, Common, Definition, Device, Node, Probe, ServeError, Service
 
 VULKAN = True
@@ -217,8 +217,7 @@ def _properties(options: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _bound(common: Common, options: Mapping[str, Any]) -> list[str]:
     """Folders of the models, where the sandbox or the tree would hide them."""
     folders = {path.rpartition("/")[0] for path in (options["model"], options["mmproj"]) if path}
-    hidden = ("/home/", "/root/", "/tmp/", "/var/tmp/")  # noqa: S108 - compared, not written
-    found = sorted(name for name in folders if options["root"] or f"{name}/".startswith(hidden))
+    found = sorted(name for name in folders if options["root"] or unit.hidden(name))
     return found + ([f"{common.key.path}:{_ROOTED_KEY}"] if options["root"] else [])
 
 

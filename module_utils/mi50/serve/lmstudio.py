@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import archive, lmstudio_run, vulkan, weights
+from . import archive, lmstudio_run, unit, vulkan, weights
 from .model import Common, Definition, Device, File, Node, Probe, ServeError, Service
 
 VULKAN = True
@@ -257,8 +257,7 @@ def _own_environment(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _bound(options: Mapping[str, Any]) -> tuple[str, ...]:
     folders = {path.rpartition("/")[0] for path in (options["model"], options["mmproj"]) if path}
-    hidden = ("/home/", "/root/", "/tmp/", "/var/tmp/")  # noqa: S108 - compared, not written
-    return tuple(sorted(name for name in folders if f"{name}/".startswith(hidden)))
+    return tuple(sorted(name for name in folders if unit.hidden(name)))
 
 
 def _needs(common: Common, options: Mapping[str, Any], node: Node) -> tuple[tuple[str, int], ...]:

@@ -138,7 +138,7 @@ class Service:
 
     start, before, after, stop: commands (argv) of the unit, nothing in them is expanded. No secret may stand in them
     (the key's path may). environment: the same.
-    read: paths that the sandbox would hide from the service (below /home, /root, /tmp); they are bound read-only.
+    read: paths that the sandbox would hide from the service (homes, temporary folders); they are bound read-only.
     write: directories of the service, made by systemd as its user: names below /var/lib and /var/cache.
     properties: further lines of [Service] (key, value); a key of the contract's own is replaced by them.
     unit: further lines of [Unit]. needs: (path, bytes) that must be free before anything changes.

@@ -9,6 +9,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import PurePosixPath
 
 from ..config_files import File as Wanted
 from . import health, probe
@@ -201,6 +202,12 @@ def quote(word: str) -> str:
     """
     text = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return text if text and set(text) <= _PLAIN else f'"{text}"'
+
+
+def hidden(path: str) -> bool:
+    """Whether the sandbox hides a path (ProtectHome=, PrivateTmp=), so that it has to be bound."""
+    parts = PurePosixPath(path).parts[1:]
+    return parts[:1] in (("home",), ("root",), ("tmp",)) or parts[:2] == ("var", "tmp")
 
 
 def _directories(service: Service) -> Lines:
