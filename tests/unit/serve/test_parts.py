@@ -13,6 +13,7 @@ import pytest
 from mi50.serve import archive, key, llama_cpp, origin, unit
 from mi50.serve.model import Key, Node, ServeError
 
+from tests.unit.models import made_up
 from tests.unit.serve.conftest import Machine
 
 OWNER = os.getuid()
@@ -56,6 +57,15 @@ def test_a_service_writes_only_where_systemd_makes_room(machine: Machine) -> Non
     text = unit.unit(service, machine.node)
     assert "StateDirectory=mi50-aipc/llama_cpp" in text
     assert "CacheDirectory=mi50-aipc/llama_cpp" in text
+
+
+def test_models_in_a_home_are_bound(machine: Machine) -> None:
+    folder = machine.root / "home/me/models"
+    folder.mkdir(parents=True)
+    made_up.write(folder / "small.gguf", *made_up.small())
+    service = machine.plan(model="/home/me/models/small.gguf").service
+    assert "BindReadOnlyPaths=/home/me/models" in unit.unit(service, machine.node)
+    assert machine.plan().service.read == ()
 
 
 def packed(path: Path, *members: tuple[str, bytes | str | None]) -> Path:
