@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mi50.models import ensure
+from mi50.models import ensure, store
 from mi50.models.ensure import Surroundings
 from mi50.models.errors import ModelError
 
@@ -32,5 +32,13 @@ def test_model_of_an_engine_is_not_removed(hub: Hub, around: Surroundings) -> No
     unit.write_text(f"ExecStart=/usr/bin/llama-server -m {around.store}/m/{NAME}\n")
     with pytest.raises(ModelError, match=r"m: is used by .*mi50-llama-cpp\.service"):
         ensure.ensure([], ["m"], around)
+    with pytest.raises(ModelError, match="Give that engine another model"):
+        store.remove(around.store, "m", around.root)
     unit.write_text(f"ExecStart=/usr/bin/llama-server -m {around.store}/m2/{NAME}\n")
     assert ensure.ensure([], ["m"], around)["removed"] == ["m"]
+
+
+@pytest.mark.parametrize("name", ["", ".incoming", "../x", "a/b"])
+def test_what_is_no_name_is_not_removed(around: Surroundings, name: str) -> None:
+    with pytest.raises(ModelError, match="is no name of a model"):
+        store.remove(around.store, name)

@@ -173,6 +173,7 @@ def test_key_opens() -> None:
         ("/v1/models", [f"Bearer {KEY}x"]),
         ("/v1/models", [f"bearer {KEY}"]),
         ("/v1/models", ["Bearer x", f"Bearer {KEY}"]),
+        ("/v1/models", [f"Bearer {KEY}", "Bearer x"]),
         ("/metrics", []),
         ("/health/../v1/models", []),
         ("/docs", []),
