@@ -259,7 +259,7 @@ def result(record: dict[str, Any]) -> str:
         figure = (record.get("headline") or {}).get(name) or {}
         if figure.get("median") is not None:
             words.append(f"{name} {figure['median']:.1f} {figure['unit']}")
-    words.append(f"{record.get('ok', 0)} of {record.get('measured', 0)} answered")
+    words.append(f"{record.get('ok', 0)} of {record.get('measured', 0)} requests OK")
     return ", ".join(words)
 
 

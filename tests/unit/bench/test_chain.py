@@ -54,7 +54,7 @@ def test_status(status: str, serve: Serve, make: Make, clock: Clock, tmp_path: P
     assert (found["statuses"], found["problems"], found["cells"]) == ({status: 1}, [], 1)
     (cell,) = map(json.loads, node.cells())
     assert (cell["status"], reason in (cell["reject_reason"] or "")) == (status, True)
-    (line,) = [said for said in node.said if said.startswith("a 1/1 say ") and "answered" in said]
+    (line,) = [said for said in node.said if said.startswith("a 1/1 say ") and "requests OK" in said]
     assert (status in line, reason in line) == (True, True), line
     assert node.units.states == {"a.service": "active"}
 

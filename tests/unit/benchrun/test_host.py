@@ -277,5 +277,5 @@ def test_restoring_alone() -> None:
 def test_a_result_is_one_line() -> None:
     figure = {"median": 12.34, "unit": "tok/s"}
     record = {"status": "OK", "ok": 6, "measured": 6, "headline": {"prefill": figure, "decode": {"median": None}}}
-    assert result(record) == "OK, prefill 12.3 tok/s, 6 of 6 answered"
-    assert result({"status": "SHORT", "reject_reason": "why"}) == "SHORT: why, 0 of 0 answered"
+    assert result(record) == "OK, prefill 12.3 tok/s, 6 of 6 requests OK"
+    assert result({"status": "SHORT", "reject_reason": "why"}) == "SHORT: why, 0 of 0 requests OK"

@@ -33,9 +33,9 @@ def test_progress_is_shown_once_a_step_and_what_is_left_after_each_cell() -> Non
     assert Runner(host, order, clock.sleep, clock).measure()["statuses"] == {"OK": 2}
     shown = [line for line in host.said if "t.fixed" in line]
     assert shown[0] == "a 1/2 t.fixed measure 1/6"
-    assert shown[1].startswith("a 1/2 t.fixed OK, 6 of 6 answered; about ")
+    assert shown[1].startswith("a 1/2 t.fixed OK, 6 of 6 requests OK; about ")
     assert len(shown) == 2, "the same step was said twice"
-    assert [line for line in host.said if "u.fixed" in line][-1] == "a 2/2 u.fixed OK, 6 of 6 answered"
+    assert [line for line in host.said if "u.fixed" in line][-1] == "a 2/2 u.fixed OK, 6 of 6 requests OK"
 
 
 def test_an_earlier_calls_cell_is_waited_for() -> None:
