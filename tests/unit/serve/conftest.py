@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -37,8 +38,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         machine = self.machine
-        if machine.hangs:
-            time.sleep(1.2)
+        end = time.monotonic() + 20
+        while machine.hangs and time.monotonic() < end:
+            time.sleep(0.05)
         if self.path == "/health":
             self.answer(503 if machine.loading else 200, {"status": "ok"})
         elif self.path == "/slots":
@@ -56,11 +58,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, {**answer, "timings": {"predicted_per_second": self.machine.speed}})
 
     def answer(self, status: int, body: Any) -> None:
+        """Nobody may be there any more, after a hang."""
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(OSError):
+            self.wfile.write(data)
 
     def log_message(self, *_args: object) -> None:
         pass
@@ -211,9 +215,9 @@ PARAMS: dict[str, Any] = {
     "allow_software": False,
     "allow_small_bar": False,
     "load_timeout": 60.0,
-    "answer_timeout": 5.0,
+    "answer_timeout": 30.0,
     "health_interval": 30,
-    "health_timeout": 0.5,
+    "health_timeout": 20.0,
     "health_completion_every": 600,
     "asked": "",
 }
