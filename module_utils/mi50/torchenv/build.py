@@ -62,6 +62,7 @@ def build(seen: Look, options: Mapping[str, Any]) -> Path:
     finally:
         if records.generation_record(target) is None:
             venv.remove(target)
+            generations.prune(asked, seen.generation, 1)
     return target
 
 

@@ -167,7 +167,8 @@ def _folders(options: Mapping[str, Any], asked: Wanted) -> list[Path]:
         if "mi50-aipc" in path.parts:
             shutil.rmtree(path, ignore_errors=True)
     ours = {folder for path in parents for folder in (path, *path.parents) if "mi50-aipc" in folder.parts}
-    return [*sorted(ours, key=lambda path: -len(path.parts)), asked.root]
+    above = [asked.root.parent] if asked.root.parent.name == "mi50-aipc" else []
+    return [*sorted(ours, key=lambda path: -len(path.parts)), asked.root, *above]
 
 
 @contextlib.contextmanager
@@ -187,3 +188,6 @@ def _locked(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+        # What a refused run made for nothing.
+        with contextlib.suppress(OSError):
+            root.rmdir()

@@ -118,6 +118,12 @@ def test_no_network_to_the_package_index(refused: Refused, monkeypatch: pytest.M
     assert "mi50_url_pypi" in words and "not touched" in words
 
 
+def test_a_refused_first_run_leaves_no_folders(node: Node) -> None:
+    with pytest.raises(model.TorchEnvError):
+        node.make(index="http://127.0.0.1:9/whl/rocm6.4")
+    assert not node.root.exists()
+
+
 def test_an_index_without_the_version(refused: Refused) -> None:
     words = refused(torch={**OLD, "torch": "2.7.0+rocm6.4"})
     assert "torch 2.7.0+rocm6.4" in words and "it has 2.8.0+rocm6.4, 2.9.0+rocm6.4" in words
