@@ -14,7 +14,17 @@ from ..rocm.info import Runner
 # Engines ask by the name of their role, all of them the same.
 ENGINES = ("llama_cpp", "lmstudio", "vllm", "lmdeploy")
 # In the order of the roles.
-NAMES = ("rocm_info", "gfx906_rocblas", "fan_info", "gpu_power_info", "build_once", "torch_env", *ENGINES)
+NAMES = (
+    "rocm_info",
+    "gfx906_rocblas",
+    "fan_info",
+    "gpu_power_info",
+    "build_once",
+    "torch_env",
+    "container_engine",
+    "model",
+    *ENGINES,
+)
 
 
 def module(name: str) -> Any:  # noqa: ANN401 - a module of this package: SPEC and answer()
@@ -48,6 +58,14 @@ def module(name: str) -> Any:  # noqa: ANN401 - a module of this package: SPEC a
         from ..torchenv import question as torchenv
 
         found = torchenv
+    elif name == "container_engine":
+        from ..containers import question as containers
+
+        found = containers
+    elif name == "model":
+        from ..models import question as models
+
+        found = models
     elif name in ENGINES:
         from ..serve import question as serve
 
@@ -131,6 +149,14 @@ def _torch(question: Any, options: Mapping[str, Any], _run: Runner) -> dict[str,
     return found
 
 
+def _containers(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
+    return {"settled": True} if question.answer(options, run)["settled"] else None
+
+
+def _models(question: Any, options: Mapping[str, Any], _run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
+    return {"settled": True} if question.answer(options)["settled"] else None
+
+
 def _engine(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
     seen = question.answer(options, run)
     return {"settled": True, "has": f"{options['name']} serving {seen['model']}"} if seen["settled"] else None
@@ -144,5 +170,7 @@ _SHORT = {
     "gpu_power_info": _power,
     "build_once": _build,
     "torch_env": _torch,
+    "container_engine": _containers,
+    "model": _models,
     **dict.fromkeys(ENGINES, _engine),
 }
