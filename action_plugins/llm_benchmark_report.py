@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _FORMATS = ("html", "md", "csv", "json")
-_PARTS = ("node", "gpu", "engine", "commit", "weights", "driver", "power", "clocks", "backend", "client", "kv")
+_PARTS = ("node", "gpu", "engine", "commit", "weights", "driver", "power", "clocks", "backend", "client", "kv", "load")
 
 
 class ActionModule(ActionBase):

@@ -19,7 +19,9 @@ OF_THE_MODEL: dict[str, dict[str, str]] = {
     "weights": {"mmproj_sha256": "projector's sha256"},
     "kv": {"kv_type": "type of the KV cache"},
 }
-NAMES = tuple(dict.fromkeys([*OF_THE_RUN, *OF_THE_MODEL]))
+# More processes wanted to run than there are processors: what was measured is the other work as well.
+LOAD = "load"
+NAMES = (*dict.fromkeys([*OF_THE_RUN, *OF_THE_MODEL]), LOAD)
 
 
 def unlike(a: Row, b: Row, across: tuple[str, ...]) -> list[str]:
@@ -39,4 +41,14 @@ def unlike(a: Row, b: Row, across: tuple[str, ...]) -> list[str]:
         differing = [f"{words}: {x or 'not known'}, {y or 'not known'}" for words, x, y in pairs if x != y]
         if differing:
             found.append(f"{name} differs ({'; '.join(differing)}); compare across={name} to allow it")
+    busy = [f"{side}: {words}" for side, row in (("A", a), ("B", b)) if (words := overloaded(row))]
+    if busy and LOAD not in across:
+        found.append(f"the node had other work ({'; '.join(busy)}); compare across={LOAD} to allow it")
     return found
+
+
+def overloaded(row: Row) -> str:
+    """Say how loaded the node was when the run began, if it was more than its processors can do; else nothing."""
+    node = row.run.head.get("node") or {}
+    load, cpus = node.get("load1"), node.get("cpus")
+    return f"load {load:g} on {cpus} processors" if load and cpus and load > cpus else ""

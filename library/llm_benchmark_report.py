@@ -38,7 +38,7 @@ options:
         of an engine. Cells that differ in another condition get no verdict.
     type: list
     elements: str
-    choices: [node, gpu, engine, commit, weights, driver, power, clocks, backend, client, kv]
+    choices: [node, gpu, engine, commit, weights, driver, power, clocks, backend, client, kv, load]
     default: []
   title:
     description: Title of the report.

@@ -110,6 +110,20 @@ def test_other_conditions_get_no_verdict_unless_allowed(
     assert verdicts(compare(before, after, [condition]))["fixed", "dc_srv"] == FASTER
 
 
+def test_a_node_with_other_work_gets_no_verdict(tmp_path: Path) -> None:
+    def busy(line: dict[str, Any]) -> None:
+        if line["type"] == "run":
+            line["node"]["load1"] = 2.5 * line["node"]["cpus"]
+
+    found = against(tmp_path, busy, decode=20.0)
+    assert set(verdicts(found).values()) == {INVALID}
+    assert found.pairs[0].reason == (
+        "the node had other work (B: load 40 on 16 processors); compare across=load to allow it"
+    )
+    before, after = rows(read([tmp_path / "a"])), rows(read([tmp_path / "b"]))
+    assert verdicts(compare(before, after, ["load"]))["fixed", "dc_srv"] == SLOWER
+
+
 def test_another_definition_has_no_partner(tmp_path: Path) -> None:
     def renumber(line: dict[str, Any]) -> None:
         if line["type"] == "cell":
