@@ -24,8 +24,8 @@ if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
 from ansible.module_utils.mi50.bench.settings import SettingsError
+from ansible.module_utils.mi50.benchrun import look, transfer
 from ansible.module_utils.mi50.benchrun import node as wanted
-from ansible.module_utils.mi50.benchrun import transfer
 from ansible.module_utils.mi50.benchrun.definition import DefinitionError, parse
 from ansible.module_utils.mi50.benchrun.host import Runner
 from ansible.module_utils.mi50.benchrun.plan import Choice
@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
         self._name = str(self._variables["inventory_hostname"])
         names = {key: str(model["name"]) for key, model in given["suite"]["models"].items()}
         try:
-            steps = parse(given["engines"], names)
+            steps = parse(given["engines"] or self._installed(names), names)
             options = (self._choice(), self._common(), tuple(given["stop_units"]))
             runner = Runner(self, wanted.Order(steps, given["suite"], *options))
         except (DefinitionError, SettingsError) as exc:
@@ -84,6 +84,16 @@ class ActionModule(ActionBase):
             super().cleanup(force)
         except AnsibleConnectionFailure as exc:
             Display().vv(f"{self._task.action}: {exc}")
+
+    def _installed(self, names: dict[str, str]) -> list[dict[str, Any]]:
+        """The engines that the roles installed, where the inventory names none. Raises AnsibleActionFail."""
+        try:
+            found = [look.by_suite(engine, names) for engine in self.node("engines")["engines"]]
+        except (wanted.NodeProblem, wanted.NodeLost) as exc:
+            raise AnsibleActionFail(f"{self._name}: {exc}") from exc
+        if found:
+            self.say(f"benchmark_engines names none; installed here: {', '.join(engine['name'] for engine in found)}")
+        return found
 
     def _choice(self) -> Choice:
         return Choice(self._given["repeats"], self._given["max_tokens"], self._given["measure"])

@@ -21,8 +21,9 @@ options:
       - C(prepare) makes O(dir), says whether a cell is still being measured there and which of O(files) are missing.
       - C(put) writes one file. C(stop) stops all O(units). C(start) starts O(unit) and waits for its server.
       - C(restore) starts again what ran before. C(collect) returns what O(have) lacks of a run's files.
+      - C(engines) says which services of this repository's roles are installed.
     type: str
-    choices: [prepare, put, stop, start, restore, collect]
+    choices: [engines, prepare, put, stop, start, restore, collect]
     required: true
   dir:
     description: Directory of the benchmark's files.
@@ -94,6 +95,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+engines:
+  description: Installed services in the shape of C(benchmark_engines), for C(engines).
+  type: list
+  elements: dict
+  returned: for C(engines)
+  sample: []
 busy:
   description: Progress of a cell that an earlier call is still measuring, for C(prepare).
   type: dict
@@ -136,15 +143,13 @@ more:
 """
 
 import base64
-import fcntl
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50 import process
-from ansible.module_utils.mi50.benchrun import ready, transfer
+from ansible.module_utils.mi50.benchrun import look, ready, transfer
 from ansible.module_utils.mi50.benchrun.switch import Switch, SwitchError
 
 MARKER = "before.json"
@@ -157,7 +162,7 @@ def main() -> None:
         argument_spec={
             "action": {
                 "type": "str",
-                "choices": ["prepare", "put", "stop", "start", "restore", "collect"],
+                "choices": ["engines", "prepare", "put", "stop", "start", "restore", "collect"],
                 "required": True,
             },
             "dir": {"type": "path", "default": "/var/lib/mi50-aipc/bench"},
@@ -177,6 +182,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     actions = {
+        "engines": engines,
         "prepare": prepare,
         "put": put,
         "stop": stop,
@@ -192,6 +198,12 @@ def main() -> None:
         module.fail_json(msg=f"{exc.filename or module.params['dir']}: {exc.strerror or exc}")
 
 
+def engines(module: AnsibleModule) -> dict[str, Any]:
+    """Say what is installed."""
+    del module
+    return {"changed": False, "engines": look.engines(Path(look.INSTALLED))}
+
+
 def prepare(module: AnsibleModule) -> dict[str, Any]:
     """Make the directory; see whether a cell of an earlier call goes on, and which pictures are missing."""
     folder = Path(module.params["dir"])
@@ -201,9 +213,8 @@ def prepare(module: AnsibleModule) -> dict[str, Any]:
     # Fails before anything is stopped when a unit does not exist.
     units = _switch(module).look(module.params["units"]) if module.params["units"] else []
     found: dict[str, Any] = {"changed": False, "missing": missing, "up": [unit.name for unit in units if unit.up]}
-    if any(_locked(path) for path in folder.glob("*/*.jsonl")):
-        found["busy"] = _progress(folder, module.params["run_id"])
-    return found
+    busy = look.busy(folder, module.params["run_id"])
+    return {**found, "busy": busy} if busy else found
 
 
 def put(module: AnsibleModule) -> dict[str, Any]:
@@ -267,26 +278,6 @@ def process_run(argv: list[str], timeout: float) -> process.Finished:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _locked(path: Path) -> bool:
-    """Whether llm_benchmark is writing a file just now."""
-    with path.open("r") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _progress(folder: Path, run_id: str) -> dict[str, Any]:
-    """The newest progress of any run here."""
-    newest = sorted(folder.glob("*/progress.json"), key=lambda path: path.stat().st_mtime)
-    try:
-        found: dict[str, Any] = json.loads(newest[-1].read_text(encoding="utf-8"))
-    except (IndexError, OSError, ValueError):
-        return {"run_id": run_id, "phase": "unknown"}
-    return found
 
 
 if __name__ == "__main__":

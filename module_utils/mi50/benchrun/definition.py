@@ -43,8 +43,9 @@ def parse(raw: object, suite_models: dict[str, str]) -> list[Step]:
     hole. Raises DefinitionError.
     """
     if not isinstance(raw, list) or not raw:
+        none = "" if raw else ", and no engine of this repository's roles is installed here (docs/serving.md)"
         raise DefinitionError(
-            f"benchmark_engines is {_short(raw)}: give a list of engines, each with name, kind, url and model "
+            f"benchmark_engines is {_short(raw)}{none}: give a list of engines, each with name, kind, url and model "
             "(roles/benchmark/README.md)"
         )
     problems: list[str] = []

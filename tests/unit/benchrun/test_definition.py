@@ -48,7 +48,7 @@ def test_names_of_an_adapter(alias: str) -> None:
     ("raw", "words"),
     [
         (None, ("benchmark_engines is None", "list")),
-        ([], ("benchmark_engines is []",)),
+        ([], ("benchmark_engines is []", "no engine of this repository's roles is installed")),
         (["vllm"], ("benchmark_engines[1] is 'vllm'", "mapping")),
         ([engine(name=None)], ("benchmark_engines[1] has no name",)),
         ([engine(name="a b")], ("'a b'", "file name")),
