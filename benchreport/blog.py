@@ -69,7 +69,9 @@ def _table(node: str, rows: Sequence[Row], words: dict[str, str]) -> Table:
         same = [row for row in rows if _line(row) == (task, lang, model, weights)]
         title = next((r.task["title"] for r in same if r.task["title"]), None)
         name = Value(title or task, detail=task if title and title != task else "")
-        line = [name, Value(model, detail=" · ".join(filter(None, (same[0].model["format"], weights))))]
+        # The suite's key is what the task is meant for; what answered stands below it.
+        answered = (same[0].model["requested"], same[0].model["format"], weights)
+        line = [name, Value(model, detail=" · ".join(filter(None, answered)))]
         for group in groups:
             formulas = {c.title: c.formula for c in columns if c.group == group}
             line += _figures([row for row in same if _engine(row, runs) == group], words, formulas)

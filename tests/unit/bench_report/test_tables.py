@@ -69,6 +69,7 @@ def test_other_weights_of_the_same_name_are_another_line(fleet_rows: list[Row]) 
     algebra = [cells for cells in table.rows if cells[0].detail == "algebra"]
     assert [cells[1].text for cells in algebra] == ["qwen3-30b", "qwen3-30b"]
     assert [cells[1].detail[-8:] for cells in algebra] == ["11111111", "55555555"]
+    assert all(cells[1].detail.startswith("qwen3:30b-a3b-thinking-2507") for cells in algebra), "what was asked for"
     assert [value.text for value in algebra[0][6:]] == ["not run"] * 4
     assert [value.text for value in algebra[1][2:6]] == ["not run"] * 4
 
