@@ -107,10 +107,10 @@ class Machine:
             say=self.said.append,
         )
 
-    def listening(self, address: str, port: int = 0) -> None:
-        """/proc/net/tcp with one listener, or none."""
+    def listening(self, address: str, port: int = 0, state: str = "0A") -> None:
+        """/proc/net/tcp with one listener (or a socket in another state), or none."""
         head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-        row = f"   0: {address}:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1\n"
+        row = f"   0: {address}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 4711 1\n"
         (self.root / "proc/net/tcp").write_text(head + (row if address else ""))
 
     def clock(self) -> float:

@@ -180,6 +180,11 @@ def test_a_small_window_counts_for_the_fit(tmp_path: Path) -> None:
     assert "which has 16.0 GiB" in text
 
 
+def test_a_connection_to_that_port_is_no_obstacle(machine: Machine) -> None:
+    machine.listening("0100007F", machine.port, state="01")
+    assert machine.plan().reasons
+
+
 def test_own_port_is_no_obstacle(machine: Machine) -> None:
     machine.apply()
     taken(machine)
