@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import config_files
-from . import checks, gpus, question, record, switch, systemd, unit
+from . import checks, gpus, question, record, switch, systemd, uninstall, unit
 from . import key as keys
 from .engines import ENGINES
 from .model import (
@@ -144,7 +144,8 @@ def remove(params: Mapping[str, Any], node: Node) -> list[str]:
     """Remove everything of a service but models; returns what. Raises ServeError, OSError."""
     if params["name"] not in ENGINES:
         raise ServeError(f"there is no engine {params['name']!r}; known: {', '.join(sorted(ENGINES))}")
-    return switch.uninstall(params["name"], ENGINES[params["name"]], params["api_key_file"], node)
+    user = params["user"] or f"mi50-{params['name']}"
+    return uninstall.uninstall(params["name"], user, ENGINES[params["name"]], Key(params["api_key_file"]), node)
 
 
 def status(name: str, node: Node) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .. import config_files
@@ -164,31 +163,3 @@ def trial(service: Service, node: Node, argv: Sequence[str], seconds: float = 12
     command += [f"--setenv={name}={value}" for name, value in sorted(service.environment.items())]
     done = systemd.run(node, [*command, "--", *argv])
     return done.code, (done.output + b"\n" + done.errors).decode(errors="replace")
-
-
-def uninstall(name: str, engine: Engine, key_path: str, node: Node) -> list[str]:
-    """Stop and remove everything of a service but models. Returns what was removed; asked before, nothing is left."""
-    known = record.read(name, node)
-    service, timer, health = f"mi50-{name}.service", HEALTH_TIMER.format(name), HEALTH_UNIT.format(name)
-    gone = []
-    for one in (timer, health, service):
-        systemd.attempt(node, "disable", "--now", one)
-    names = [f"{unit.UNITS}/{one}" for one in (service, timer, health)] + [CONFIG.format(name)]
-    names += [path for path in (known or {}).get("files", {}) if path not in unit.program() and path not in names]
-    for path in names:
-        if node.path(path).exists():
-            node.path(path).unlink()
-            gone.append(path)
-    gone += _keys(key_path, node)
-    gone += engine.remove(name, node)
-    record.path(name, node).unlink(missing_ok=True)
-    systemd.command(node, "daemon-reload")
-    return gone
-
-
-def _keys(key_path: str, node: Node) -> list[str]:
-    there: list[Path] = [node.path(key_path), node.path(f"{key_path}.env")]
-    found = [str(path) for path in there if path.exists()]
-    for path in found:
-        Path(path).unlink()
-    return found

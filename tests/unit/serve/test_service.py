@@ -220,7 +220,9 @@ def test_removal_leaves_models_alone(machine: Machine) -> None:
     params = machine.params()
     assert service.installed(params, machine.node)
     gone = service.remove(params, machine.node)
-    assert f"/etc/systemd/system/{UNIT}" in gone
+    assert {f"/etc/systemd/system/{UNIT}", KEY, "/usr/local/sbin/mi50-serve", "the user mi50-llama_cpp"} <= set(gone)
+    left = [path for path in machine.root.rglob("*") if "llama_cpp" in path.name or "mi50_serve" in path.name]
+    assert left == []
     assert not service.installed(params, machine.node)
     assert (machine.root / "srv/models/small.gguf").exists()
     assert machine.units[UNIT]["ActiveState"] == "inactive"
