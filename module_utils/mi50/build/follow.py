@@ -141,6 +141,11 @@ class Builder:
                 self._node.say(
                     f"{self._name} {self._order.recipe.version}: building{again} with {jobs} jobs as {state['unit']}"
                 )
+                if self._order.recipe.unlocked:
+                    names = ", ".join(self._order.recipe.unlocked)
+                    self._node.say(
+                        f"{self._name}: not locked yet: {names}; the manifest will name the digest that came"
+                    )
                 return state
         what = "has finished, taking it over" if state["state"] == "finished" else "runs, following it"
         self._node.say(f"{self._name} {self._order.recipe.version}: a build of {self._order.key[:12]} {what}")

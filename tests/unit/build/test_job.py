@@ -244,3 +244,26 @@ def test_the_builds_user_is_made_once(place: Place, systemd: Systemd, monkeypatc
     made = [argv for argv in systemd.asked if argv[0] == "useradd"]
     assert len(made) == 1
     assert {"--system", "--no-create-home", "/usr/sbin/nologin"} <= set(made[0])
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_everything_is_removed(place: Place, systemd: Systemd, monkeypatch: pytest.MonkeyPatch, dry: bool) -> None:
+    finished(place)
+    (place.shelf.root / KEY).mkdir(parents=True)
+
+    def run(argv: Sequence[str], timeout: float | None = None) -> Finished:
+        if argv[1] == "list-units":
+            systemd.asked.append(list(argv))
+            return Finished(0, b"mi50-build-triton-x.service loaded active running mi50-aipc\n", b"")
+        return systemd(argv, timeout)
+
+    assert job.remove_everything(place.shelf.root, place.root, dry=dry, run=run) is True
+    assert (place.root.exists(), place.shelf.root.exists()) == (dry, dry)
+    stops = [argv for argv in systemd.asked if argv[:2] == ["systemctl", "stop"]]
+    assert stops == ([] if dry else [["systemctl", "stop", "mi50-build-triton-x.service"]])
+    assert [argv[0] for argv in systemd.asked if argv[0] == "userdel"] == ([] if dry else ["userdel"])
+    nothing = Systemd()
+    again = place.root.parent / "none"
+    if not dry:
+        monkeypatch.setattr(job, "USER", "no-such-user-at-all")
+        assert job.remove_everything(again, again, dry=False, run=nothing) is False
