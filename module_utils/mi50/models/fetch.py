@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,7 +78,12 @@ def _file(
     if model.source == "path":
         return 0, _from_path(Path(model.place) / file.path, file, target)
     want = Transfer(url, target, file.sha256 or None, file.size, headers=hubs.headers(model.source))
-    got = download(want, hubs.timeout, _STALLED, watch=progress.bytes, patient=True)
+    try:
+        got = download(want, hubs.timeout, _STALLED, watch=progress.bytes, patient=True)
+    except FetchError as error:
+        if re.search(r"\(HTTP 40[13] ", str(error)):
+            raise FetchError(f"{error} On a hub: {hub.GATED}") from None
+        raise
     if file.blob and not file.sha256:
         _check_blob(target, file, url)
     records.save(target, got.record)

@@ -24,6 +24,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_ANSWER = 64 << 20
 _PAGES = 200
 _UNAUTHORISED = (401, 403)
+# Hubs list what they do not hand out without a token.
+GATED = (
+    "the repository is private, or its licence has to be accepted on its page. Accept it and give a token "
+    "(models_token_files), or use another source."
+)
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -98,10 +103,7 @@ def get(url: str, headers: Headers, timeout: float, span: tuple[int, int] | None
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _UNAUTHORISED:
-            raise FetchError(
-                f"{mask(url)} is refused (HTTP {error.code}): the repository is private, or its licence has to be "
-                "accepted on its page. Accept it and give a token (models_token_file), or use another source."
-            ) from None
+            raise FetchError(f"{mask(url)} is refused (HTTP {error.code}): {GATED}") from None
         raise explain(url, error, proxy_for(url)) from None
     except (OSError, ValueError) as error:
         raise explain(url, error, proxy_for(url)) from None

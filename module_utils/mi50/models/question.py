@@ -17,8 +17,13 @@ SPEC: dict[str, dict[str, Any]] = {
 
 
 def answer(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `settled` and the names of models that are not there as asked for; a look at each file, none is read."""
+    """Return `settled`, `lacking` (names that are not there as asked for) and `unused` (names nobody asks for).
+
+    A look at each file of the models asked for; none is read.
+    """
     folder = Path(options["store"])
     lacking = [one["name"] for one in options["models"] if not store.settled(folder, one["name"], one["identity"])]
     lacking += [name for name in options["absent"] if (folder / name).exists()]
-    return {"settled": not lacking, "lacking": lacking}
+    wanted = {one["name"] for one in options["models"]}
+    unused = [name for name in store.names(folder) if name not in wanted]
+    return {"settled": not lacking, "lacking": lacking, "unused": unused}

@@ -154,7 +154,10 @@ def _containers(question: Any, options: Mapping[str, Any], run: Runner) -> dict[
 
 
 def _models(question: Any, options: Mapping[str, Any], _run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
-    return {"settled": True} if question.answer(options)["settled"] else None
+    seen = question.answer(options)
+    unused = f" (unused: {', '.join(seen['unused'])})" if seen["unused"] else ""
+    has = f"models {', '.join(one['name'] for one in options['models']) or 'none'}{unused}"
+    return {"settled": True, "has": has} if seen["settled"] else None
 
 
 def _engine(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401

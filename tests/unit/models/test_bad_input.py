@@ -81,7 +81,14 @@ def test_repository_without_weights(hub: Hub, around: Surroundings) -> None:
 
 def test_licence_not_accepted(hub: Hub, around: Surroundings) -> None:
     hub.status = 401
-    refused(around, "(HTTP 401)", "Accept it and give a token (models_token_file")
+    refused(around, "(HTTP 401)", "Accept it and give a token (models_token_files")
+
+
+def test_licence_not_accepted_where_the_list_is_open(
+    hub: Hub, around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub.RequestHandlerClass, "content", lambda self, _name: self.answer(403, b"gated"))
+    refused(around, "(HTTP 403", "Accept it and give a token")
 
 
 def test_hub_is_gone(hub: Hub, around: Surroundings) -> None:

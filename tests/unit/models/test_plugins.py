@@ -65,10 +65,10 @@ def test_the_question_agrees_with_the_module(hub: Hub, tmp_path: Path) -> None:
     (identity,) = (one["identity"] for one in catalog.resolve([MODEL], {}, "models_list"))
     assert identity == parse([{**MODEL, "source": "huggingface", "include": [], "check": {}, "url": None}])[0].identity
     asked = {"store": str(tmp_path), "models": [{"name": "m", "identity": identity}], "absent": []}
-    assert question.answer(asked) == {"settled": False, "lacking": ["m"]}
+    assert question.answer(asked) == {"settled": False, "lacking": ["m"], "unused": []}
     (tmp_path / "m").mkdir()
     store.save(tmp_path / "m", store.Entry("m", identity, {}, ()))
-    assert question.answer(asked) == {"settled": True, "lacking": []}
+    assert question.answer(asked) == {"settled": True, "lacking": [], "unused": []}
     assert question.answer({**asked, "absent": ["m"]})["lacking"] == ["m"]
 
 

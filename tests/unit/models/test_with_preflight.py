@@ -33,8 +33,14 @@ def questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 
 def test_settled(questions: dict[str, Any]) -> None:
-    assert also.ask(questions, run) == {"container_engine": {"settled": True}, "model": {"settled": True}}
+    told = {"settled": True, "has": "models m"}
+    assert also.ask(questions, run) == {"container_engine": {"settled": True}, "model": told}
     assert also.NAMES.index("container_engine") < also.NAMES.index("model") < also.NAMES.index("vllm")
+
+
+def test_models_that_nobody_asks_for_are_named(questions: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "models/old").mkdir()
+    assert also.ask(questions, run)["model"]["has"] == "models m (unused: old)"
 
 
 def test_what_is_lacking_stops_the_answers(questions: dict[str, Any], tmp_path: Path) -> None:
