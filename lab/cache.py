@@ -49,7 +49,11 @@ def build(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
     scratch.chmod(0o755)
     try:
         make(scratch / name)
-        (scratch / name).rename(target)
+        try:
+            (scratch / name).rename(target)
+        except OSError:
+            if not target.exists():  # else somebody was quicker: the same name is the same content
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target

@@ -34,8 +34,8 @@ options:
     default: []
   across:
     description:
-      - Parts of the key and conditions that may differ between cells that are compared, such as C(commit) for two builds
-        of an engine. Cells that differ in another condition get no verdict.
+      - Parts of the key and conditions that may differ between cells that are compared, such as C(commit) for two
+        builds of an engine. Cells that differ in another condition get no verdict.
     type: list
     elements: str
     choices: [node, gpu, engine, commit, weights, driver, power, clocks, backend, client, kv, load]

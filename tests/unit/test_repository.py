@@ -156,7 +156,7 @@ def test_roles_keep_to_their_own_variables(role: Path) -> None:
 def inputs_of(path: Path, role: str) -> set[str]:
     """Names that tasks of a file set for a role they include."""
     found: set[str] = set()
-    for task in mappings(yaml.load(path.read_text(), AnsibleLoader)) if path.suffix == ".yml" else []:
+    for task in mappings(list(yaml.load_all(path.read_text(), AnsibleLoader))) if path.suffix == ".yml" else []:
         called = task.get("ansible.builtin.include_role") or task.get("ansible.builtin.import_role") or {}
         if called.get("name") == role:
             found |= set(task.get("vars", {}))
