@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -17,12 +18,19 @@ from mi50.torchenv import interpreter, question, run, settings, venv
 from lab.mirror import wheels
 from lab.mirror.wheels import Wheel
 
+# Real pip in real venvs is slow, and which Python runs Ansible makes no difference to it: once is enough.
+collect_ignore = (
+    [] if not os.environ.get("MI50_UNIT_AGAIN") else [f"test_{n}.py" for n in ("environment", "bad_input", "on_top")]
+)
+
 ROOT = Path(__file__).resolve().parents[3]
 TAG = f"3{sys.version_info.minor}"
 MINOR = f"3.{sys.version_info.minor}"
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 NEW = {"torch": "2.9.0+rocm6.4", "torchvision": "0.24.0+rocm6.4", "torchaudio": "2.9.0+rocm6.4"}
 OLD = {"torch": "2.8.0+rocm6.4", "torchvision": "0.23.0+rocm6.4", "torchaudio": "2.8.0+rocm6.4"}
+# With a need that pip has to fetch.
+NEEDING = {**OLD, "torchaudio": "2.8.1+rocm6.4"}
 TOP = [{"name": "comfyui"}]
 CATALOGS = {"TensileLibrary_lazy_gfx908.dat": ROOT / "LICENSE", "TensileLibrary_fallback.dat": ROOT / "LICENSE"}
 
@@ -31,7 +39,11 @@ CATALOGS = {"TensileLibrary_lazy_gfx908.dat": ROOT / "LICENSE", "TensileLibrary_
 def indexes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """pytorch/rocm6.4 and pypi as folders of pages, our triton and the user's packages as plain files."""
     root = tmp_path_factory.mktemp("indexes")
-    family = [*wheels.family(CATALOGS, TAG), *wheels.family(CATALOGS, TAG, "2.8.0", "0.23.0")[:3]]
+    older = wheels.family(CATALOGS, TAG, "2.8.0", "0.23.0")[:3]
+    needing = dataclasses.replace(older[2], version=NEEDING["torchaudio"], needs=(*older[2].needs, "filelock"))
+    # Nothing to fetch from the package index for the older ones: that saves each upgrade a run of pip.
+    older = [dataclasses.replace(one, needs=tuple(set(one.needs) - {*wheels.NEEDS})) for one in older]
+    family = [*wheels.family(CATALOGS, TAG), *older, needing]
     projects: dict[str, list[Path]] = {}
     for wheel in family:
         projects.setdefault(wheel.name, []).append(wheels.write(wheel, root / "pytorch/rocm6.4"))
@@ -51,9 +63,16 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One venv with pip, to be copied: making one takes seconds."""
+    """One venv, to be copied: making one takes seconds. Its pip lies outside, so that a copy is a few files."""
     path = tmp_path_factory.mktemp("template") / "venv"
     subprocess.run([BASE, "-m", "venv", str(path)], check=True)
+    site = next(path.glob("lib/python3*/site-packages"))
+    for name in ("setuptools", "pkg_resources", "_distutils_hack"):
+        shutil.rmtree(site / name, ignore_errors=True)
+    for leftover in [*site.glob("setuptools-*"), *site.glob("distutils-precedence.pth")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    (site / "pip").rename(path.with_name("pip"))
+    (site / "pip").symlink_to(path.with_name("pip"))
     return path
 
 

@@ -10,7 +10,7 @@ import pytest
 from mi50 import process
 from mi50.torchenv import build, interpreter, model, pip, wheels
 
-from .conftest import OLD, TAG, TOP, Node
+from .conftest import NEEDING, OLD, TAG, TOP, Node
 
 Refused = Callable[..., str]
 PYTHON = (
@@ -100,7 +100,7 @@ def test_a_wheel_that_is_not_what_the_index_says(refused: Refused, made: Node, i
 
 
 def test_a_dependency_that_the_lock_knows_otherwise(refused: Refused) -> None:
-    words = refused(torch=OLD, wheels={"filelock-9.9-py3-none-any.whl": "1" * 64})
+    words = refused(torch=NEEDING, wheels={"filelock-9.9-py3-none-any.whl": "1" * 64})
     assert "filelock-9.9" in words and "1" * 64 in words
 
 
@@ -114,7 +114,7 @@ def test_no_network_to_the_package_index(refused: Refused, monkeypatch: pytest.M
     # Nor any other index that this machine's settings add.
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:9/more")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    words = refused(torch=OLD, pypi="http://127.0.0.1:9/simple")
+    words = refused(torch=NEEDING, pypi="http://127.0.0.1:9/simple")
     assert "mi50_url_pypi" in words and "not touched" in words
 
 
