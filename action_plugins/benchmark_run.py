@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("state", "dir", "id", "what"))
+    _VALID_ARGS = frozenset(("state", "dir", "id", "what", "against"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin, resume or finish a run. Raises AnsibleActionFail."""
@@ -39,6 +39,10 @@ class ActionModule(ActionBase):
         given = self._task.args
         register = Register(_CHECKOUT / str(given["dir"]))
         now = datetime.now(timezone.utc)
+        for folder in given.get("against") or []:
+            # Said now, not after an hour of measuring.
+            if not (_CHECKOUT / str(folder)).is_dir():
+                raise AnsibleActionFail(f"benchmark_against: there is no run in {folder}; runs are in {given['dir']}")
         try:
             if given.get("state", "begun") == "finished":
                 register.finish(str(given["id"]), now)

@@ -34,6 +34,11 @@ options:
     description: What is measured. Two runs are the same when this is.
     type: dict
     default: {}
+  against:
+    description: Folders of earlier runs to compare with; one that does not exist is an error.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -89,6 +94,7 @@ def main() -> None:
             "dir": {"type": "path", "required": True},
             "id": {"type": "str", "default": ""},
             "what": {"type": "dict", "default": {}},
+            "against": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
