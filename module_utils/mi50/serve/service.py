@@ -17,6 +17,7 @@ from .model import (
     HEALTH_TIMER,
     PROGRAM,
     PROGRAM_DIR,
+    RUN_DIR,
     Common,
     Engine,
     Key,
@@ -153,7 +154,7 @@ def status(name: str, node: Node) -> dict[str, Any]:
     known = record.read(name, node)
     state = systemd.state(f"mi50-{name}.service", node)
     try:
-        seen = json.loads((node.path("/run/mi50-aipc/serve") / f"{name}.json").read_text(encoding="utf-8"))
+        seen = json.loads(node.path(f"{RUN_DIR}/{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         seen = {}
     return {
@@ -199,6 +200,9 @@ def _reasons(
         reasons.append(f"{service.unit_name} is not enabled, or systemd has not read it")
     if timer.active != "active" or timer.enabled != "enabled":
         reasons.append(f"{HEALTH_TIMER.format(service.name)} does not run")
+    word, text = _last_look(service.name, node)
+    if word not in ("", "ready", "loading") and state.active == "active":
+        reasons.append(f"the last look said: {word}: {text}")
     if known is None or known["asked"] != asked:
         reasons.append("it is to be proven that the model answers on the GPU")
         restart = restart or known is None
@@ -206,6 +210,15 @@ def _reasons(
         reasons += lost
         restart = restart or any("not the file" in line or "not render" in line for line in lost)
     return reasons, restart
+
+
+def _last_look(name: str, node: Node) -> tuple[str, str]:
+    """State and sentence of the health program's last look; empty before the first."""
+    try:
+        seen = json.loads(node.path(f"{RUN_DIR}/{name}.json").read_text(encoding="utf-8"))
+        return str(seen["state"]), str(seen["text"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", ""
 
 
 def _aside(path: Path, program: set[str]) -> bool:

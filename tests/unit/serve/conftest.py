@@ -94,7 +94,7 @@ class Machine:
         self.behaviour: dict[str, dict[str, Any]] = {}
         self.devices = [(RADV, FULL_MIB)]
         self.log = "load_tensors: offloaded 3/3 layers to GPU\n"
-        self.loading = self.hangs = self.busy = False
+        self.loading = self.hangs = self.busy = self.crashes = False
         self.loaded, self.speed, self.completions = "small", 50.0, 0
         self.node = Node(
             run=self.run,
@@ -157,18 +157,23 @@ class Machine:
                 self.vram(IDLE) if name == UNIT else None
         if verb != "show":
             return ""
+        if self.crashes and names[0] == UNIT:
+            self.units[UNIT]["NRestarts"] = str(int(self.units[UNIT]["NRestarts"]) + 1)
         return "\n".join(f"{key}={value}" for key, value in self.units[names[0]].items()) + "\n"
 
     def start(self, name: str, unit: dict[str, str]) -> None:
         unit.update(ActiveState="active", InvocationID=f"i{len(self.calls)}", NRestarts="0", LoadState="loaded")
         if name != UNIT:
             return
+        self.crashes = False
         self.loading, self.speed, used, text = False, 50.0, LOADED, self.file(f"/etc/systemd/system/{UNIT}")
         for word, does in self.behaviour.items():
             if word in text:
                 self.loading, self.speed = does.get("loading", False), does.get("speed", 50.0)
                 used = does.get("vram", LOADED)
                 unit.update(does.get("unit", {}))
+                self.crashes = does.get("crashes", False)
+                self.loading = self.loading or self.crashes
         self.vram(used)
 
     def plan(self, **changes: Any) -> service.Plan:

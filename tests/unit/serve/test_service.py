@@ -99,7 +99,7 @@ def test_a_given_key_is_used_and_changes_restart(machine: Machine) -> None:
 BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "never ready": ({"loading": True}, ["did not answer within", "503"]),
     "dies": ({"unit": {"ActiveState": "failed"}}, ["does not stay up", "systemd gave up"]),
-    "dies again and again": ({"unit": {"NRestarts": "2"}}, ["started anew 2 times"]),
+    "dies again and again": ({"crashes": True}, ["started anew 2 times"]),
     "on the CPU": ({"vram": 11 << 20}, ["the model takes", "runs on the CPU", PCI]),
     "too slow": ({"speed": 1.5}, ["1.5 tokens/s", "floor of 10.0"]),
 }
@@ -213,6 +213,26 @@ def test_proven_asks_and_changes_nothing(machine: Machine) -> None:
     assert machine.completions == asked + 1
     with pytest.raises(ServeError, match="is not as it shall be"):
         service.prove(machine.plan(context=512), machine.node)
+
+
+def test_starts_of_the_past_are_no_reason_to_fail(machine: Machine) -> None:
+    machine.apply()
+    machine.units[UNIT]["NRestarts"] = "7"
+    assert service.prove(machine.plan(), machine.node).tokens == 32
+
+
+def test_what_the_last_look_found_is_looked_at_again(machine: Machine) -> None:
+    machine.apply()
+    status = machine.root / "run/mi50-aipc/serve/llama_cpp.json"
+    status.parent.mkdir(parents=True, exist_ok=True)
+    status.write_text('{"state": "ready", "text": "it answers"}')
+    assert machine.plan().reasons == []
+    status.write_text('{"state": "cpu", "text": "it runs on the CPU"}')
+    todo = machine.plan()
+    assert (todo.reasons, todo.restart) == (["the last look said: cpu: it runs on the CPU"], False)
+    machine.vram(0)
+    with pytest.raises(ServeError, match="runs on the CPU"):
+        service.apply(todo, machine.node)
 
 
 def test_removal_leaves_models_alone(machine: Machine) -> None:
