@@ -113,7 +113,7 @@ CELL = {"status": "OK", "ok": 6, "measured": 6, "headline": {}}
 
 def test_a_cell_is_started_detached_followed_and_brought_home(make: Make, tmp_path: Path) -> None:
     piece = {"path": "a.jsonl", "offset": 0, "data": base64.b64encode(b"{}\n").decode()}
-    parts = iter([{"pieces": [piece], "more": True}, {"pieces": [], "more": False}])
+    parts = iter([{"pieces": [piece], "more": True}, {"pieces": [{**piece, "offset": 3}], "more": False}])
     made = make({**BASE, "benchmark_node collect": lambda _arguments: next(parts, {"pieces": [], "more": False})})
     made._low_level_execute_command = lambda command: {"stdout": '{"phase": "measure"}\n@@@\n'}
     made.poll = lambda job: {"cell": CELL} if job["ansible_job_id"] == "j" else None
@@ -121,7 +121,7 @@ def test_a_cell_is_started_detached_followed_and_brought_home(make: Make, tmp_pa
     assert (found["statuses"], found["problems"], found["changed"]) == ({"OK": 1}, [], False)
     assert made.asked[:5] == ["benchmark_node prepare", "llm_benchmark summary", "benchmark_node stop",
                               "llm_benchmark baseline", "benchmark_node start"]  # fmt: skip
-    assert (tmp_path / "home/node1/a.jsonl").read_bytes() == b"{}\n"
+    assert (tmp_path / "home/node1/a.jsonl").read_bytes() == b"{}\n{}\n"
     assert made._task.async_val == 0, "later modules would be detached as well"
     assert "a 1/1 t.fixed measure" in made.shown
 
