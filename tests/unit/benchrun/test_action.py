@@ -122,6 +122,7 @@ def test_a_cell_is_started_detached_followed_and_brought_home(make: Make, tmp_pa
     assert made.asked[:5] == ["benchmark_node prepare", "llm_benchmark summary", "benchmark_node stop",
                               "llm_benchmark baseline", "benchmark_node start"]  # fmt: skip
     assert (tmp_path / "home/node1/a.jsonl").read_bytes() == b"{}\n{}\n"
+    assert made.asked.count("benchmark_node collect") == 3, "in two pieces after the cell, and once at the end"
     assert made._task.async_val == 0, "later modules would be detached as well"
     assert "a 1/1 t.fixed measure" in made.shown
 
