@@ -155,7 +155,7 @@ def _cycle(found: Result) -> str:
         "|---|---|---|",
     ]
     for kind in ("arch", "deb"):
-        lines += [f"| {kind} | {name} | {'held' if held else '**failed**'} |" for name, held in found[kind].items()]
+        lines += [f"| {kind} | {name} | {'held' if held else '**failed**'} |" for name, held in sorted(found[kind].items())]
     return "\n".join([*lines, ""])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import look, rivals, state
 
+SKEW_S = 1.0  # the kernel rounds /proc/uptime down: a beat of this moment may look younger than now
 FRESH_S = 10.0  # a cycle takes a second; `mi50-fand status` draws the same line
 _NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 _FILE = {
@@ -64,6 +65,6 @@ def problems(result: Mapping[str, Any], enabled: Sequence[str], active: Sequence
     beat = result["heartbeat"]
     if mapped and beat is None:
         found.append("the daemon has not completed a cycle yet")
-    elif mapped and not 0 <= beat["age_s"] <= FRESH_S:
+    elif mapped and not -SKEW_S <= beat["age_s"] <= FRESH_S:
         found.append(f"the daemon's last completed cycle was {beat['age_s']:g} s ago")
     return found

@@ -14,6 +14,7 @@ from .sysfs import Clock
 
 HEALTHY, ALARMS, ABSENT = 0, 1, 3
 STALE_SECONDS = 10.0
+SKEW_SECONDS = 1.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,7 +117,9 @@ def _status(options: argparse.Namespace) -> int:
     beat = files.read_heartbeat(f"{runtime}/heartbeat")
     now = Clock().boottime()
     age = now - max(data.get("boottime", 0.0), beat[0] if beat else 0.0)
-    alive = bool(data) and 0 <= age <= STALE_SECONDS
+    # The kernel rounds its clock down to hundredths here and there: a cycle of this moment may look younger than now.
+    alive = bool(data) and -SKEW_SECONDS <= age <= STALE_SECONDS
+    age = max(age, 0.0) if alive else age
     if options.json:
         print(json.dumps({**data, "running": alive, "age": round(age, 1) if data else None}, indent=2))
     elif alive:
