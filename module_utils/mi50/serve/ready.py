@@ -129,5 +129,7 @@ def _on_gpu(config: Mapping[str, Any], answer: Answer, before: int, name: str, n
 def _explain(text: str, name: str, node: Node, hints: Sequence[tuple[str, str]]) -> str:
     """The reason, a known way out, the end of the log."""
     log = systemd.last_words(name, node, 40)
-    help_ = next((say for pattern, say in (*hints, *_HINTS) if re.search(pattern, log)), "")
-    return f"{text}.{f' Perhaps {help_}.' if help_ else ''} Its log ends: {log[-900:]}"
+    pieces = log.split(" | ")
+    found = [(say, piece) for pattern, say in (*hints, *_HINTS) for piece in pieces if re.search(pattern, piece)]
+    known = f" It said: {found[0][1][-300:]}. Perhaps {found[0][0]}." if found else ""
+    return f"{text}.{known} Its log ends: {log[-900:]}"

@@ -68,7 +68,7 @@ def last_words(name: str, node: Node, lines: int = 12) -> str:
     """The end of a unit's log on one line."""
     done = run(node, ["journalctl", "--no-pager", "-o", "cat", "-n", str(lines), "-u", name])
     text = " | ".join(line.strip() for line in done.output.decode(errors="replace").splitlines() if line.strip())
-    return text[-1500:] or "(its journal is empty)"
+    return text[-6000:] or "(its journal is empty)"
 
 
 def said(done: Finished) -> str:
