@@ -255,6 +255,7 @@ def page(seen: list[Seen], model: models.Model, dropped: str, load: float, versi
         version=version,
         cores=os.cpu_count(),
         load=load,
+        option=next(name for name, one in MODELS.items() if one is model),
         model=model.file,
         statuses=_statuses(seen),
         answer=ANSWER,
