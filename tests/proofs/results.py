@@ -155,7 +155,8 @@ def _cycle(found: Result) -> str:
         "|---|---|---|",
     ]
     for kind in ("arch", "deb"):
-        lines += [f"| {kind} | {name} | {'held' if held else '**failed**'} |" for name, held in sorted(found[kind].items())]
+        checks = sorted(found[kind].items())
+        lines += [f"| {kind} | {name} | {'held' if held else '**failed**'} |" for name, held in checks]
     return "\n".join([*lines, ""])
 
 

@@ -34,6 +34,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_uninstall": {"type": "bool", "text_allowed": True},
     "mi50_lock": {"type": "bool", "text_allowed": True},
     "mi50_lock_artifacts": {"type": "list"},
+    "mi50_lock_models": {"type": "list"},
     "mi50_lock_cache": {"type": "path"},
     "mi50_lock_keyring": {"type": "path"},
     "mi50_url_radeon": {"type": "str"},

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..build import question as build
+from ..containers import question as containers
 from ..fan import question as fan
+from ..models import question as models
 from ..power import question as power
 from ..preflight.also import ENGINES
 from ..rocblas.request import Request
@@ -89,6 +91,11 @@ def torch(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"settled": seen.settled, "why": why, "has": has}
 
 
+def _models(options: Mapping[str, Any]) -> dict[str, Any]:
+    seen = models.answer(options)
+    return {**seen, "why": [f"{name} is not there as asked for" for name in seen["lacking"]]}
+
+
 _ANSWERS: dict[str, Callable[[Mapping[str, Any], Runner], dict[str, Any]]] = {
     "rocm_info": rocm.answer,
     "gfx906_rocblas": lambda options, _run: kernels(options),
@@ -96,5 +103,7 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any], Runner], dict[str, Any]]] = {
     "gpu_power_info": power.answer,
     "build_once": lambda options, _run: build.answer(options, verify=True),
     "torch_env": lambda options, _run: torch(options),
+    "container_engine": lambda options, run: containers.answer(options, lambda words: run(list(words))),
+    "model": lambda options, _run: _models(options),
     **dict.fromkeys(ENGINES, serve.answer),
 }

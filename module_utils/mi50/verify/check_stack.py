@@ -124,6 +124,8 @@ _JUDGES: dict[str, tuple[str, str, Callable[[Answer], list[Check]]]] = {
     "gpu_power_info": ("card", "Power caps", _power),
     "build_once": ("build", "Built artifacts", _builds),
     "torch_env": ("torch", "torch", _settled("torch.environments", "torch environments")),
+    "container_engine": ("serve", "Docker", _settled("serve.docker", "Docker")),
+    "model": ("serve", "Models", _settled("serve.models", "Models")),
     **{
         name: ("serve", name, _settled(f"serve.{name}", f"Engine {name}", f"{_SITE}; `journalctl -u mi50-{name}`"))
         for name in ENGINES

@@ -1,4 +1,4 @@
-"""A beat of this very moment may look younger than now, for the kernel rounds /proc/uptime down; an older one is old."""
+"""A beat of this very moment may look younger than now: the kernel rounds /proc/uptime down. An old one is old."""
 
 from __future__ import annotations
 
