@@ -41,7 +41,8 @@ def up(settings: Settings) -> str:
     """Run the mirror over the present docroot; return its base URL."""
     root = tree.docroot(settings)
     nginx = image.mirror(settings)
-    wanted = f"{nginx} {root}"
+    # With its inode: a folder made anew under the same name is not the one that a running container serves.
+    wanted = f"{nginx} {root} {root.stat().st_ino}"
     engine.ensure_network(NETWORK)
     found = engine.inspect(MIRROR_CONTAINER)
     if found and (found["Config"]["Labels"].get("mi50-lab.made-of") != wanted or not found["State"]["Running"]):

@@ -120,7 +120,8 @@ SECOND = [
         "node1",
         "dpkg.audit",
         "fail",
-        "cp /var/lib/dpkg/status /var/tmp/status; sed -i '/^Package: zlib1g$/,/^Status/s/ok installed/ok half-configured/'"
+        "cp /var/lib/dpkg/status /var/tmp/status;"
+        " sed -i '/^Package: zlib1g$/,/^Status/s/ok installed/ok half-configured/'"
         " /var/lib/dpkg/status",
         "cp /var/tmp/status /var/lib/dpkg/status",
     ),

@@ -70,7 +70,7 @@ _RULES = (
     _rule(
         r"could not resolve host|temporary failure in name resolution|name or service not known|connection refused"
         r"|connection timed out|failed to connect|network is unreachable|no route to host|connection reset"
-        r"|read timed out|urlopen error|newconnectionerror|http error 5\d\d"
+        r"|read timed out|<url[a-z]+ error|newconnectionerror|http error 5\d\d"
         r"|the requested url returned error: 5\d\d|early eof",
         "network",
         HOST,

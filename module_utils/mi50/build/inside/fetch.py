@@ -109,7 +109,8 @@ def _download(shell: Shell, one: dict[str, Any], folder: Path) -> dict[str, Any]
 def _stream(shell: Shell, url: str, file: Path) -> str:
     value, done = hashlib.sha256(), 0
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, file.open("wb") as out:  # noqa: S310 - the stack's own
+        opener = urllib.request.build_opener()  # with the proxies of the unit's environment
+        with opener.open(url, timeout=_TIMEOUT) as answer, file.open("wb") as out:
             total = int(answer.headers.get("Content-Length") or 0)
             while chunk := answer.read(_CHUNK):
                 out.write(chunk)

@@ -89,8 +89,7 @@ class Shell:
             self.say(f"{argv[0]}: {exc.strerror}")
             raise StepFailed(f"{argv[0]}: {exc.strerror}") from exc
         with child:
-            assert child.stdout is not None  # noqa: S101 - a pipe was asked for
-            for line in _lines(child.stdout):
+            for line in _lines(child.stdout) if child.stdout else ():
                 self._heard(line)
         if child.returncode:
             if _kills() > killed:
