@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from tools.testsuite.steps import AT_ONCE, ROOT, Stage, tool
+from tools.testsuite.steps import AT_ONCE, ROOT, SLOTS, Stage, tool
 
 
 def lab_environment() -> dict[str, str]:
@@ -34,7 +34,9 @@ def run_molecule(stage: Stage) -> None:
     if not names:
         stage.fail("scenarios", "there is no molecule/*/molecule.yml")
         return
-    if not image_and_mirror(stage):
+    with SLOTS:
+        made = image_and_mirror(stage)
+    if not made:
         return
     environment = lab_environment()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -43,7 +45,8 @@ def run_molecule(stage: Stage) -> None:
 
 
 def _scenario(stage: Stage, environment: dict[str, str], name: str) -> None:
-    stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
+    with SLOTS:
+        stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
 
 
 def image_and_mirror(stage: Stage) -> bool:

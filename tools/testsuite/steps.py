@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL_LINES = 60
-# Commands at the same time, over all stages. Two: what waits for containers leaves a core to what does not.
+# What runs at the same time. Two: what waits for containers leaves a core to what does not.
 AT_ONCE = 2
 SLOTS = threading.BoundedSemaphore(AT_ONCE)
 
@@ -116,7 +116,7 @@ class Stage:
         log = self.log_file(step)
         if junit:
             junit.unlink(missing_ok=True)
-        with SLOTS, log.open("w", encoding="utf-8") as sink:
+        with log.open("w", encoding="utf-8") as sink:
             print(f"[{self.name}] {step} …", flush=True)
             started = time.monotonic()
             try:

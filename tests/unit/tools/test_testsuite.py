@@ -202,10 +202,10 @@ def test_containers_do_not_hold_up_the_rest(
         met.wait()  # passes only when the other lane runs at the same time
         stage.check("step", list)
 
-    monkeypatch.setattr(suite, "STAGES", {"unit": stage, "lab": stage})
-    assert suite.run_stages(["lab", "unit"], tmp_path / "logs") == 0
+    monkeypatch.setattr(suite, "STAGES", {"unit": stage, "molecule": stage})
+    assert suite.run_stages(["molecule", "unit"], tmp_path / "logs") == 0
     table = capsys.readouterr().out.split("seconds\n")[1].split()
-    assert table.index("unit") < table.index("lab")
+    assert table.index("unit") < table.index("molecule")
 
 
 def test_scenarios_run_side_by_side_but_never_more_commands_than_slots(
