@@ -84,7 +84,7 @@ FIRST = [
     Fault(
         "node1",
         "kernel.amdgpu",
-        "fail",
+        "warn",
         "echo blacklist amdgpu > /etc/modprobe.d/mine.conf",
         "rm /etc/modprobe.d/mine.conf",
     ),
