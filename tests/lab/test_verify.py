@@ -110,8 +110,8 @@ FIRST = [
         "node2",
         "rocm.packages",
         "fail",
-        "dpkg --remove --force-depends rocm-smi-lib >/dev/null 2>&1",
-        "apt-get install -y -qq rocm-smi-lib >/dev/null 2>&1",
+        "dpkg --remove --force-depends rocm >/dev/null 2>&1",
+        "apt-get install -y -qq rocm >/dev/null 2>&1; apt-mark manual rocm >/dev/null",
     ),
     Fault("node2", "rocm.agents", "fail", *moved("/opt/rocm-6.4.3/bin/rocminfo")),
 ]
