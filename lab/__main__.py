@@ -13,7 +13,7 @@ from lab.console import say
 from lab.engines import units
 from lab.image import build as image
 from lab.mirror import server
-from lab.settings import MIRROR_CONTAINER, NETWORK, LabError, Settings, from_environment
+from lab.settings import LABEL, MIRROR_CONTAINER, NETWORK, LabError, Settings, from_environment
 
 
 def up(settings: Settings, *, mirror_only: bool = False) -> tuple[str, str]:
@@ -107,7 +107,9 @@ def verb_down(settings: Settings, rest: list[str]) -> int:
     if networks:
         engine.docker("network", "rm", *networks)
     say(f"removed {len(containers)} containers; the cache in {settings.cache} stays")
-    if options.all:
+    if options.all and engine.labelled("container", LABEL):
+        say("another lab runs on this machine: images and the Docker engine stay")
+    elif options.all:
         image.remove_all()
         engine.stop_started(settings.cache)
     for path in (settings.inventory / "hosts.yml", inventory.known_hosts(settings)):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lab.console import as_root, run, say, step
-from lab.settings import LABEL, LabError
+from lab.settings import OURS, LabError
 
 # Command looked for -> Debian package that brings it.
 TOOLS = {
@@ -150,10 +150,10 @@ def address(container: str, network: str) -> str:
 def ensure_network(name: str) -> None:
     """A bridge of the lab's own; the engine picks a subnet that is free."""
     if docker("network", "inspect", name, check=False).returncode != 0:
-        docker("network", "create", "--label", LABEL, name)
+        docker("network", "create", "--label", OURS, name)
 
 
-def labelled(kind: str) -> list[str]:
-    """Ids of containers, networks or volumes that carry the lab's label."""
+def labelled(kind: str, label: str = OURS) -> list[str]:
+    """Ids of containers, networks or volumes of this lab; with LABEL of every lab on this machine."""
     extra = ["-a"] if kind == "container" else []
-    return docker(kind, "ls", "-q", *extra, "--filter", f"label={LABEL}").stdout.split()
+    return docker(kind, "ls", "-q", *extra, "--filter", f"label={label}").stdout.split()

@@ -11,7 +11,7 @@ import lab.sysfs
 from lab import engine, keys
 from lab.console import step
 from lab.image import build as image
-from lab.settings import LABEL, NETWORK, LabError, Settings
+from lab.settings import NAME, NETWORK, OURS, LabError, Settings
 
 BOOT_SECONDS = 90
 GFX906 = 90006  # gfx_target_version of Vega 20
@@ -34,7 +34,7 @@ ENGINE_INSIDE = ("--cap-add=ALL", "--cap-drop=SYS_RESOURCE")
 
 def container(name: str) -> str:
     """The container of an inventory name."""
-    return f"mi50-lab-{name}"
+    return f"{NAME}-{name}"
 
 
 def up(settings: Settings, image_name: str) -> None:
@@ -78,7 +78,7 @@ def _create(settings: Settings, name: str, image_name: str) -> None:
     shared = settings.cache / "engines"
     shared.mkdir(parents=True, exist_ok=True)
     where.append(f"-v={shared}:/srv/mi50-lab/engines:ro")
-    engine.docker("create", *where, "--label", LABEL, "--label", label, *FLAGS, *inside, image_name)
+    engine.docker("create", *where, "--label", OURS, "--label", label, *FLAGS, *inside, image_name)
     _host_key(settings, name)
     engine.docker("start", container(name))
     wait_booted(container(name))

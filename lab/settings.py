@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# What the lab made carries this label; with the lab's name as its value where each lab has its own.
 LABEL = "mi50-lab"
-NETWORK = "mi50-lab"
-MIRROR_CONTAINER = "mi50-lab-mirror"
+DEFAULT_NAME = "mi50-lab"
 DEFAULT_ENGINES = ("llama-cpu",)
 KNOWN_ENGINES = ("llama-cpu", "llama-vulkan")
 DEFAULT_CARDS = ("one-mi50", "two-mi50")
@@ -18,6 +19,30 @@ MAX_NODES = 32
 
 class LabError(Exception):
     """Something the user can act on; shown as one line, without a traceback."""
+
+
+def lab_name(environ: Mapping[str, str]) -> str:
+    """The name of this lab: several labs can run beside each other, each from a checkout of its own.
+
+    Raises LabError when LAB_NAME is no name that containers can have.
+    """
+    name = environ.get("LAB_NAME") or DEFAULT_NAME
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
+        raise LabError(f"LAB_NAME is {name!r}: give lower-case letters, digits and hyphens, 31 at most")
+    return name
+
+
+def _named() -> str:
+    try:
+        return lab_name(os.environ)
+    except LabError as exc:
+        raise SystemExit(f"lab: {exc}") from None
+
+
+NAME = _named()
+NETWORK = NAME
+MIRROR_CONTAINER = f"{NAME}-mirror"
+OURS = f"{LABEL}={NAME}"
 
 
 @dataclass(frozen=True)
@@ -52,11 +77,12 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:
-    """Settings from LAB_NODES, LAB_CARDS, LAB_ROCBLAS, LAB_DOCKER, LAB_ENGINES, MI50_LAB_CACHE and XDG_CACHE_HOME.
+    """Settings from LAB_*, MI50_LAB_CACHE and XDG_CACHE_HOME (docs/lab.md).
 
     Raises LabError when one of them cannot be used.
     """
     env = os.environ if environ is None else environ
+    lab_name(env)
     nodes = env.get("LAB_NODES") or "2"
     if not nodes.isdigit() or not 1 <= int(nodes) <= MAX_NODES:
         raise LabError(f"LAB_NODES is {nodes!r}: give a number from 1 to {MAX_NODES}")

@@ -12,7 +12,7 @@ import lab.sysfs
 from lab import cache, debian, engine, keys
 from lab.console import as_root, run, say, step
 from lab.image import decoy
-from lab.settings import LABEL, LabError, Settings
+from lab.settings import LABEL, NAME, OURS, LabError, Settings
 
 HERE = Path(__file__).parent
 SUITE = "bookworm"
@@ -82,7 +82,7 @@ def _import(name: str, producer: list[str]) -> None:
 
 def _layer(parent: str, name: str, fill: Callable[[str], None], changes: tuple[str, ...] = ()) -> None:
     """Commit what `fill` does to a running container of `parent` as a new image."""
-    container = engine.docker("run", "-d", "--label", LABEL, parent, "sleep", "infinity").stdout.strip()
+    container = engine.docker("run", "-d", "--label", OURS, parent, "sleep", "infinity").stdout.strip()
     try:
         fill(container)
         options = [word for change in ('CMD ["/lib/systemd/systemd"]', *changes) for word in ("--change", change)]
@@ -103,14 +103,14 @@ def node(settings: Settings) -> str:
         keys.openpgp(settings, "packager") / "fingerprint",
         keys.openpgp(settings, "distribution") / "fingerprint",
     )
-    name = f"mi50-lab/node:{recipe}"
+    name = f"{NAME}/node:{recipe}"
     if not engine.image_exists(name):
         with step("Building the node image"), tempfile.TemporaryDirectory(prefix="mi50-lab-node-") as scratch:
             tree = Path(scratch) / "tree"
             _node_tree(settings, tree, login)
             _layer(parent, name, lambda container: _fill(container, tree, HERE / "node.sh"))
-    engine.docker("tag", name, "mi50-lab/node:latest")
-    _prune("mi50-lab/node", keep={name, "mi50-lab/node:latest"})
+    engine.docker("tag", name, f"{NAME}/node:latest")
+    _prune(f"{NAME}/node", keep={name, f"{NAME}/node:latest"})
     return name
 
 
@@ -162,7 +162,7 @@ def mirror(settings: Settings) -> str:
     """The mirror's image: base plus nginx from Debian."""
     parent = base(settings)
     config = HERE.parent / "mirror" / "nginx.conf"
-    name = f"mi50-lab/mirror:{cache.key(parent, config)}"
+    name = f"{NAME}/mirror:{cache.key(parent, config)}"
     if not engine.image_exists(name):
         with step("Building the mirror image (nginx)"):
 

@@ -12,7 +12,7 @@ from lab import engine
 from lab.console import say
 from lab.image import build as image
 from lab.mirror import tree
-from lab.settings import LABEL, MIRROR_CONTAINER, NETWORK, LabError, Settings
+from lab.settings import MIRROR_CONTAINER, NETWORK, OURS, LabError, Settings
 
 ALIAS = "mirror.lab"
 ANSWER_SECONDS = 30
@@ -56,7 +56,7 @@ def up(settings: Settings) -> str:
 def _start(settings: Settings, root: Path, nginx: str, wanted: str) -> None:
     for folder in (logs(settings), variants(settings)):
         folder.mkdir(parents=True, exist_ok=True)
-    labels = ["--label", LABEL, "--label", f"mi50-lab.made-of={wanted}"]
+    labels = ["--label", OURS, "--label", f"mi50-lab.made-of={wanted}"]
     mounts = [
         "-v",
         f"{root}:/srv/www:ro",

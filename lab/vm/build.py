@@ -9,7 +9,7 @@ from pathlib import Path
 from lab import cache, engine
 from lab.console import run, step
 from lab.image import build as image
-from lab.settings import LABEL, Settings
+from lab.settings import OURS, Settings
 
 HERE = Path(__file__).parent
 QEMU = "qemu-system-x86_64"
@@ -55,7 +55,7 @@ def ensure(settings: Settings) -> Image:
 
 
 def _make(base: str, target: Path) -> None:
-    container = engine.docker("run", "-d", "--label", LABEL, base, "sleep", "infinity").stdout.strip()
+    container = engine.docker("run", "-d", "--label", OURS, base, "sleep", "infinity").stdout.strip()
     try:
         engine.docker("cp", str(HERE), f"{container}:/recipe")
         engine.docker("exec", container, "sh", "/recipe/build.sh")

@@ -20,11 +20,12 @@ import pytest
 import lab.sysfs
 from lab import engine, nodes
 from lab.image import build as image
-from lab.settings import LABEL, from_environment
+from lab.settings import NAME as LAB
+from lab.settings import OURS, from_environment
 from tests.conftest import load_plugin
 
 # One container a worker: `pytest -n 3` takes a third of the time, for the tests mostly wait.
-NAME = f"mi50-process-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+NAME = f"{LAB}-process-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 SYS = "/srv/fan/sys"
 DEVICE = "devices/platform/nct6775.656"
 CHIP = f"{SYS}/{DEVICE}/hwmon/hwmon3"
@@ -143,7 +144,7 @@ def machine() -> Iterator[Box]:
     """One container for all tests of this folder."""
     engine.docker("rm", "-f", "-v", NAME, check=False)
     name = image.node(from_environment())
-    flags = [*nodes.FLAGS, *nodes.CAPABILITIES, "--network=none", "--label", LABEL]
+    flags = [*nodes.FLAGS, *nodes.CAPABILITIES, "--network=none", "--label", OURS]
     # In a container systemd takes its kernel options from here. No host key and no network: sshd could only fail.
     systemd = ("/lib/systemd/systemd", "systemd.mask=ssh.service")
     engine.docker("run", "-d", "--name", NAME, "--hostname", NAME, *flags, name, *systemd)

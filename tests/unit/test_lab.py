@@ -8,7 +8,7 @@ import pytest
 
 from lab import cache, measure, site
 from lab.mirror import packages, rocblas
-from lab.settings import LabError, from_environment
+from lab.settings import LabError, from_environment, lab_name
 
 
 def test_settings_repeat_the_presets() -> None:
@@ -18,11 +18,17 @@ def test_settings_repeat_the_presets() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"LAB_NODES": "0"}, {"LAB_NODES": "two"}, {"LAB_NODES": "33"}, {"LAB_ROCBLAS": "some"}]
+    "bad",
+    [{"LAB_NODES": "0"}, {"LAB_NODES": "two"}, {"LAB_NODES": "33"}, {"LAB_ROCBLAS": "some"}, {"LAB_NAME": "Rack 2"}],
 )
 def test_settings_refuse(bad: dict[str, str]) -> None:
     with pytest.raises(LabError, match=next(iter(bad))):
         from_environment({"HOME": "/home/u", **bad})
+
+
+def test_a_lab_has_a_name() -> None:
+    assert lab_name({}) == "mi50-lab"
+    assert lab_name({"LAB_NAME": "rack-2"}) == "rack-2"
 
 
 def test_a_failed_build_leaves_nothing_that_counts(tmp_path: Path) -> None:
