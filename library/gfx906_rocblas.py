@@ -100,6 +100,12 @@ options:
     type: str
     choices: [never, rejected, always]
     default: never
+  threads:
+    description:
+      - Threads that decompress O(src), V(0) for one on each processor. Only xz (C(.deb)) has use for more than one.
+      - Two threads halve the time for Debian's package and take about 140 MiB, V(1) about 10 MiB.
+    type: int
+    default: 0
 notes:
   - What is proven before anything in a library changes - the digests that the package lists (C(.MTREE), C(md5sums)),
     the architecture inside every code object, that every file which the lazy index and the catalogs name is there, and
@@ -280,6 +286,8 @@ def main() -> None:
         required_by={"signature": ["keyring"]},
         supports_check_mode=True,
     )
+    if module.params["threads"] < 0:
+        module.fail_json(msg=f"threads is {module.params['threads']}: give 0 for one on each processor, or a number")
     destinations = module.params.pop("dest")
     result, failure = run_all(Request("", check_mode=module.check_mode, **module.params), destinations)
     for warning in result.pop("warnings"):

@@ -99,7 +99,8 @@ class Place:
 
     def __init__(self, packages: Packages, folder: Path) -> None:
         """Lay everything out in `folder`."""
-        self.sources = {"arch": packages.arch, "wide": _widened(packages.arch, folder), "deb": packages.deb}
+        wide = _widened(packages.arch, folder)
+        self.sources = {"arch": packages.arch, "wide": wide, "deb": packages.deb, "one": packages.deb}
         self.room = folder / "unpacked"
         self.prefix = folder / "opt/rocm-6.4.3"
         self.library = self.prefix / "lib/rocblas/library"
@@ -116,7 +117,7 @@ class Place:
         self.programs: dict[tuple[str, str], list[str]] = {}
         for package, source in self.sources.items():
             for name, extra in arguments.items():
-                given = {"src": str(source), "dest": [str(self.prefix)], **extra}
+                given = {"src": str(source), "dest": [str(self.prefix)], "threads": int(package == "one"), **extra}
                 program = payload.write(text, folder / f"{package} {name}.py", **given)
                 self.programs[package, name] = [sys.executable, str(program)]
 
@@ -139,14 +140,32 @@ def _widened(package: Path, folder: Path) -> Path:
     return target
 
 
+def _data_at(deb: Path) -> int:
+    """Where in a .deb the data.tar begins, counted from 1 as tail does."""
+    at = len("!<arch>\n")
+    with deb.open("rb") as stream:
+        while True:
+            stream.seek(at)
+            header = stream.read(60)
+            if header.startswith(b"data.tar.xz"):
+                return at + len(header) + 1
+            size = int(header[48:58])
+            at += len(header) + size + size % 2
+
+
 def rows(place: Place) -> list[Row]:
     """What is measured, in this order."""
     found = []
     room, copy = place.room, place.room / "copy"
+    one = place.sources["one"]
     ways = {
         "arch": (".pkg.tar.zst", f"tar -x --zstd -f '{place.sources['arch']}' -C '{room}'"),
         "wide": (".pkg.tar.zst, 32 MiB window", f"tar -x --zstd -f '{place.sources['wide']}' -C '{room}'"),
         "deb": (".deb (xz)", f"dpkg-deb --fsys-tarfile '{place.sources['deb']}' | tar -x -C '{room}'"),
+        "one": (
+            ".deb (xz), one thread",
+            f"tail -c +{_data_at(one)} '{one}' | XZ_DEFAULTS=-T1 tar -x -J -C '{room}'",
+        ),
     }
     for package, (name, unpack) in ways.items():
         by_hand = f"{unpack} && find '{room}' -name '{WANTED}' -type f -exec cp -t '{copy}' {{}} +"

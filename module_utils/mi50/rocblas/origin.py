@@ -28,6 +28,7 @@ SETTINGS = (
     "keep_archive",
     "allow_version_mismatch",
     "verify",
+    "threads",
 )
 
 
@@ -60,6 +61,7 @@ def plan(stack: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         "expected_files": int(_set(given["expected_files"], origin.get("expected_files") or 0)),
         "allow_version_mismatch": given["allow_version_mismatch"],
         "verify": given["verify"],
+        "threads": given["threads"],
         # What the record in the library must name for the package not to be needed; a local file is known by its bytes.
         "source_id": url if fetched else "",
         "sha256": checksum if fetched else "",

@@ -23,6 +23,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "sha256": {"type": "str"},
     "defer": {"type": "bool", "default": False},
     "discard_source": {"type": "str", "choices": ["never", "rejected", "always"], "default": "never"},
+    "threads": {"type": "int", "default": 0},
 }
 
 

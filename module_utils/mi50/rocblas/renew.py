@@ -58,7 +58,7 @@ def renew(
 def _renew(job: _Job, src: Path, drift: dict[str, list[str]]) -> dict[str, Any]:
     request, library, label = job.request, job.library, str(src)
     content = Collector(label, request.gpu_arch, job.stage, lambda p: check_package(label, p, request.expected))
-    read = source.read(src, content, request.signature or "", request.keyring or "")
+    read = source.read(src, content, request.signature or "", request.keyring or "", request.threads)
     if request.sha256 and read.sha256 != request.sha256.lower():
         raise SourceRejected(
             f"{label}: its sha256 is {read.sha256}, expected {request.sha256.lower()}. Fetch it again."

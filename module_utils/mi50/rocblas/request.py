@@ -30,6 +30,7 @@ class Request(NamedTuple):
     sha256: str | None = None
     defer: bool = False
     discard_source: str = "never"
+    threads: int = 0
     check_mode: bool = False
 
     @property

@@ -43,8 +43,8 @@ class _Section(NamedTuple):
     kind: str
 
 
-def read(src: Path, collector: Collector, signature: str = "", keyring: str = "") -> Source:
-    """Read `src` once; RocblasError when it is damaged, unsafe, or its signature does not verify."""
+def read(src: Path, collector: Collector, signature: str = "", keyring: str = "", threads: int = 0) -> Source:
+    """Read `src` once, decompressed by so many threads (0: one for each processor); RocblasError when it is damaged, unsafe, or its signature does not verify."""
     before = identify(src)
     if src.is_dir():
         if signature:
@@ -52,13 +52,15 @@ def read(src: Path, collector: Collector, signature: str = "", keyring: str = ""
         result = Source("directory", read_directory(src, collector.offer), before, collector, None)
     else:
         with src.open("rb", buffering=0) as source:
-            result = _read_file(source, before, collector, signature, keyring)
+            result = _read_file(source, before, collector, signature, keyring, threads)
     if identify(src) != before:
         raise RocblasError(f"{src}: it was replaced or written to while it was read. Run again.")
     return result
 
 
-def _read_file(source: IO[bytes], identity: Identity, collector: Collector, signature: str, keyring: str) -> Source:
+def _read_file(
+    source: IO[bytes], identity: Identity, collector: Collector, signature: str, keyring: str, threads: int
+) -> Source:
     section = _locate(source, identity.size, collector)
     with contextlib.ExitStack() as stack:
         verifier = Verifier(signature, keyring) if signature else None
@@ -66,7 +68,7 @@ def _read_file(source: IO[bytes], identity: Identity, collector: Collector, sign
             stack.callback(verifier.close)
         followers = [verifier.stdin] if verifier else []
         work = stack.enter_context(
-            opened(source, section.taken, (section.start, section.length), collector.label, followers)
+            opened(source, section.taken, (section.start, section.length), collector.label, followers, threads)
         )
         for member in work.stream:
             collector.offer(member.name, member.kind, member.size, member.mtime, work.stream.copy)

@@ -46,6 +46,7 @@ def test_present_and_absent(
         ({"src": "x", "signature": "y"}, "keyring"),
         ({"src": "x", "gpu_arch": "../x"}, "no AMD GPU architecture"),
         ({"src": "x", "verify": "maybe"}, "must be one of"),
+        ({"src": "x", "threads": -1}, "threads is -1: give 0"),
     ],
 )
 def test_bad_options(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mi50.rocblas import codeobject, feed, unpack
+from mi50.rocblas import codeobject, feed, pipes, unpack
 from mi50.rocblas.errors import RocblasError, SourceRejected
 
 from tests.unit.rocblas import synthetic
@@ -112,3 +112,22 @@ def test_the_head_of_a_cut_stream() -> None:
     assert unpack.head_of(packed, codeobject.HEAD_BYTES, "x") == LARGE[: codeobject.HEAD_BYTES]
     assert LARGE.startswith(unpack.head_of(packed[: len(packed) // 2], len(LARGE), "x"))
     assert unpack.head_of(b"garbage", 100, "x") == b""
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_xz_gets_as_many_threads_as_were_asked_for(
+    threads: int, patch: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    start = pipes.Decompressor
+
+    def watch(argv: list[str], label: str, source: int) -> pipes.Decompressor:
+        asked.append(argv[1:])
+        return start(argv, label, source)
+
+    monkeypatch.setattr(pipes, "Decompressor", watch)
+    package = tmp_path / "kernels.tar.xz"
+    files = {f"rocblas/library/{name}": data for name, data in synthetic.kernels("-xnack-").items()}
+    package.write_bytes(PACK["xz"](synthetic.tar_bytes(files)))
+    assert patch(src=str(package), version=None, threads=threads)["changed"]
+    assert asked == [["-dcq", f"-T{threads}"]]
