@@ -101,7 +101,7 @@ def _bench(found: Result) -> str:
         "highest resident size of every process, added up. Arch's own builders compress with a window of 32 MiB",
         "(`--ultra -20`), which the decompressor must hold; the lab's package, packed in less time, has one of 2 MiB.",
         "With two threads xz keeps whole blocks of a `.deb` in memory, in GNU tar's row as in the module's.",
-        "`threads: 1` (`gfx906_rocblas_threads`) is for nodes that have more time than memory; beside it stands GNU tar",
+        "`threads: 1` (`gfx906_rocblas_threads`) is for nodes with more time than memory; beside it stands GNU tar",
         "with one thread, as it is by default.",
         f"Load average at the end: {found.get('load', 'not recorded, other programs ran')}; above the number of cores,",
         "other programs took their share, and only a ratio within one run says something.",
