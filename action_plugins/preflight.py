@@ -20,7 +20,7 @@ from ansible.utils.display import Display
 # Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
 for _name in ("preflight_inventory", "preflight_report"):
     action_loader.get(_name, class_only=True)
-for _name in ("mi50_stack", "rocm_query", "gfx906_rocblas"):
+for _name in ("mi50_stack", "rocm_query", "gfx906_rocblas", "mi50_builds", "torch_env"):
     lookup_loader.get(_name, class_only=True)
 
 # Option of preflight_host -> variable of the role preflight, without its prefix.
