@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from lab import engine, keys
 from lab.engines import units
 from lab.image import build as image
-from lab.mirror import git, registry, tree
+from lab.mirror import forks, git, registry, tree
 from lab.nodes import cards, container
 from lab.settings import NETWORK, Settings
 
@@ -43,7 +44,7 @@ def write(settings: Settings, mirror_url: str) -> Path:
     commit = git.commits(tree.docroot(settings))["full"]
     # The repository's own commit, and figures of a small thing to build.
     triton = {"commit": commit, "job_mib": 700, "disk_gib": 1, "timeout_minutes": 20}
-    text += _block("build_once_overrides", {"triton": triton})
+    text += _block("build_once_overrides", {"triton": triton, **forks_recipes(settings)})
     text += _block("benchmark_engines", units.engines(units.chosen(settings.engines)))
     text += "  hosts:\n" + hosts
     settings.inventory.mkdir(parents=True, exist_ok=True)
@@ -51,6 +52,17 @@ def write(settings: Settings, mirror_url: str) -> Path:
     target.write_text(text)
     known_hosts(settings).write_text(known)
     return target
+
+
+def forks_recipes(settings: Settings) -> dict[str, dict[str, object]]:
+    """What differs from the stack's recipes where the engines' stand-ins are built: commits, figures, no ROCm."""
+    small: dict[str, object] = {"job_mib": 300, "disk_gib": 1, "timeout_minutes": 10}
+    commits = forks.commits(tree.docroot(settings))
+    packages = ["git", "python3-venv"]
+    return {
+        "vllm": {"commit": commits["vllm"], **small, "packages": [*packages, "build-essential", "python3-dev"]},
+        "lmdeploy": {"commit": commits["lmdeploy"], **small, "packages": packages},
+    }
 
 
 class _Dumper(yaml.SafeDumper):
@@ -81,6 +93,7 @@ def environment(settings: Settings, mirror_url: str, node_image: str) -> dict[st
         "MI50_LAB_GFX906_FILES": str(facts["gfx906_files"]),
         "MI50_LAB_SOURCE_DEB": str(tree.source_package(settings)),
         "MI50_LAB_TINY_COMMIT": git.commits(tree.docroot(settings))["tiny"],
+        "MI50_LAB_FORKS": json.dumps(forks_recipes(settings)),
         "MI50_LAB_DOCROOT": str(tree.docroot(settings)),
         "MI50_LAB_REGISTRY": str(registry.ensure(settings)),
     }

@@ -13,6 +13,7 @@ version_added: "0.1.0"
 description:
   - Runs on the controller. Fetches each artifact of kind C(file) into a cache, compares it with what the stack and the
     lock know, verifies its detached signature where there is one, and records size and sha256 in the lock file.
+  - Of an C(image) it asks the registry for the digest behind the stack's tag.
   - Of a C(wheel-index) it reads the pages alone, and records the sha256 that they state for the stack's wheels.
   - A file that differs from what is known is refused, and nothing is recorded for it.
 options:
@@ -25,7 +26,7 @@ options:
     type: path
     required: true
   artifacts:
-    description: Names of artifacts. Empty means every file and index that is not locked yet and has an address.
+    description: Names of artifacts. Empty means every file, index and image that is not locked yet and has an address.
     type: list
     elements: str
     default: []
@@ -84,6 +85,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50.stack import images
 from ansible.module_utils.mi50.stack.fetch import fetch
 from ansible.module_utils.mi50.stack.load import StackError
 from ansible.module_utils.mi50.stack.lock import record
@@ -91,14 +93,16 @@ from ansible.module_utils.mi50.stack.wheels import entry as wheels_of
 
 
 def choose(stack: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """Return the artifacts to fetch. Raises StackError for a name that is no file of the stack."""
-    files = {name: a for name, a in stack["artifacts"].items() if a["kind"] in ("file", "wheel-index")}
+    """Return the artifacts to lock. Raises StackError for a name that is none of the stack's."""
+    files = {name: a for name, a in stack["artifacts"].items() if a["kind"] in ("file", "wheel-index", "image")}
     if not names:
         return [a for name, a in sorted(files.items()) if name in stack["unlocked"] and a["url"]]
     for name in names:
         if name not in files:
             known = ", ".join(sorted(files))
-            raise StackError(f"mi50_lock_artifacts: {name!r} is no file or index of {stack['name']}; known: {known}")
+            raise StackError(
+                f"mi50_lock_artifacts: {name!r} is no file, index or image of {stack['name']}; known: {known}"
+            )
     return [files[name] for name in names]
 
 
@@ -134,8 +138,12 @@ def main() -> None:
                 continue
             if artifact.get("signature") and not keyring:
                 module.warn(f"{name}: no keyring, so its signature was not verified: what is fetched now is trusted")
-            indexed = artifact["kind"] == "wheel-index"
-            entry = wheels_of(stack, artifact) if indexed else fetch(artifact, cache, keyring)
+            if artifact["kind"] == "image":
+                entry = images.entry(artifact)
+            elif artifact["kind"] == "wheel-index":
+                entry = wheels_of(stack, artifact)
+            else:
+                entry = fetch(artifact, cache, keyring)
             entry["date"] = datetime.now(tz=timezone.utc).date().isoformat()
             if record(lock_file, stack["name"], name, entry):
                 locked[name] = entry

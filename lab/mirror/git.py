@@ -20,6 +20,7 @@ import yaml
 
 from lab import cache
 from lab.console import run, step
+from lab.mirror import forks
 from lab.settings import Settings
 
 SOURCE = Path(__file__).parents[1] / "standins" / "standin_triton"
@@ -56,7 +57,7 @@ def _recipe() -> dict[str, Any]:
 
 def key() -> str:
     """What the tree of `compose` depends on."""
-    return cache.key(SOURCE, Path(__file__), " ".join(_recipe()["requirements"]), _llvm())
+    return cache.key(SOURCE, Path(__file__), " ".join(_recipe()["requirements"]), _llvm(), forks.key(stack()))
 
 
 def _llvm() -> str:
@@ -73,6 +74,7 @@ def compose(settings: Settings, target: Path) -> None:
         archive.parent.mkdir(parents=True)
         archive.write_bytes(_llvm_archive(archive.name.removesuffix(".tar.gz")))
         _wheels(settings, target / "pypi")
+        forks.compose(settings.cache, target, stack(), _IDENTITY)
 
 
 def commits(root: Path) -> dict[str, str]:

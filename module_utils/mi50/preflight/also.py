@@ -86,7 +86,7 @@ def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[
         asked = questions.get(name)
         if asked is None:
             continue
-        if asked and name == "torch_env":
+        if asked and name in ("torch_env", *ENGINES):
             asked = module(name).with_builds(asked, answers.get("build_once"))
         answer = _SHORT[name](module(name), asked, run) if asked else None
         if answer is None:

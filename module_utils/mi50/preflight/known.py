@@ -27,6 +27,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},
     "mi50_expected_gpus": {"type": "int"},
     "mi50_engines": {"type": "list"},
+    "mi50_container_engines": {"type": "list"},
     "mi50_models_catalog_dir": {"type": "path"},
     "mi50_serial": {"type": "raw"},
     "mi50_max_fail_percentage": {"type": "int"},

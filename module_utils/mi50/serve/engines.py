@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from . import llama_cpp, lmstudio, vllm
+from . import llama_cpp, lmdeploy, lmstudio, vllm
 from .model import Engine
 
 # A module is an Engine: its functions and constants are what the protocol asks for.
 ENGINES: dict[str, Engine] = {
     "llama_cpp": cast(Engine, llama_cpp),
+    "lmdeploy": cast(Engine, lmdeploy),
     "lmstudio": cast(Engine, lmstudio),
     "vllm": cast(Engine, vllm),
 }

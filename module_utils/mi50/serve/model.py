@@ -132,6 +132,18 @@ class Probe:
     completion_every: int = 600
 
 
+class Rehearsal(NamedTuple):
+    """What a version has to do before the service is switched to it.
+
+    checks: (what it is, command): each has to end with 0, in the service's own sandbox, while the old version serves.
+    start: the command that serves on 127.0.0.1, at a port that takes the place of `{port}`, for one completion; it
+    has the cards for itself meanwhile.
+    """
+
+    checks: tuple[tuple[str, tuple[str, ...]], ...]
+    start: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Service:
     """One engine on one node.
@@ -144,6 +156,7 @@ class Service:
     unit: further lines of [Unit]. needs: (path, bytes) that must be free before anything changes.
     watched: files whose change (size, time) means that the service must be proven again: the model.
     facts: what the status shows: version, model, context.
+    rehearsal: how it is tried before the switch; None: the switch itself is the trial, with the way back.
     """
 
     name: str
@@ -169,6 +182,7 @@ class Service:
     needs: tuple[tuple[str, int], ...] = ()
     watched: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    rehearsal: Rehearsal | None = None
 
     @property
     def unit_name(self) -> str:

@@ -42,6 +42,10 @@ def code() -> str:
     return digest.hexdigest()
 
 
+# What build_once made of a commit: known in the middle of a run only, so no part of what is asked for.
+HANDED = ("wheel", "wheel_sha256")
+
+
 def plan(
     role: str, settings: Mapping[str, Any], options: Mapping[str, Any], source: Mapping[str, Any], api_key: str = ""
 ) -> dict[str, Any]:
@@ -55,13 +59,21 @@ def plan(
     service = {"name": role, **settings, "options": {**options, **filled}}
     service["asked"] = asked(service, api_key)
     question = {"name": role, "asked": service["asked"], "sysfs_root": settings["sysfs_root"]}
+    if built(role, options):
+        question["build"] = role
     return {"service": service, "question": question, "files": files, "problem": problem}
+
+
+def built(role: str, options: Mapping[str, Any]) -> bool:
+    """Whether the role's program is a wheel that build_once makes."""
+    return str(options.get("mode", "build" if role == "lmdeploy" else "")) == "build"
 
 
 def asked(service: Mapping[str, Any], api_key: str) -> str:
     """A digest of all that is asked for, the project's code included; of a key only a digest of its own enters."""
     key = hashlib.sha256(f"mi50 {api_key}".encode()).hexdigest() if api_key else ""
-    text = json.dumps([dict(service), key, code()], sort_keys=True, default=str)
+    options = {name: value for name, value in service.get("options", {}).items() if name not in HANDED}
+    text = json.dumps([{**service, "options": options}, key, code()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

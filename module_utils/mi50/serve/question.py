@@ -18,6 +18,9 @@ SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "asked": {"type": "str", "required": True},
     "sysfs_root": {"type": "path", "default": "/sys"},
+    # The build its program comes from, and the digest of the wheel that build_once has of it on this node.
+    "build": {"type": "str", "default": ""},
+    "wheel_sha256": {"type": "str", "default": ""},
 }
 _PROPERTIES = "LoadState,ActiveState,UnitFileState,NeedDaemonReload"
 
@@ -30,6 +33,8 @@ def answer(options: Mapping[str, Any], run: Runner, root: Path = Path("/")) -> d
         seen = json.loads((root / f"run/mi50-aipc/serve/{name}.json").read_text(encoding="utf-8"))
         why = [] if known["asked"] == options["asked"] else ["something else is asked for than what was proven"]
         why += drift(known, root, Path(options["sysfs_root"]))
+        if options.get("wheel_sha256", "") not in ("", known["facts"].get("wheel", "")):
+            why.append("build_once has another wheel than the one that serves")
         state, model = str(seen["state"]), str(seen.get("model", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = [f"no record of a proof ({type(error).__name__})"]
@@ -38,6 +43,12 @@ def answer(options: Mapping[str, Any], run: Runner, root: Path = Path("/")) -> d
     if state != "ready":
         why.append(f"the last look said: {state}: {seen.get('text', '')}")
     return {"settled": not why, "why": why, "state": state, "model": model}
+
+
+def with_builds(options: Mapping[str, Any], built: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Complete `options` with the wheel that build_once has seen on the node, where the engine's program is one."""
+    wheel = (built or {}).get("builds", {}).get(options.get("build") or "")
+    return {**options, "wheel_sha256": wheel["sha256"] or ""} if wheel else options
 
 
 def stamp(file: Path) -> list[int]:

@@ -40,7 +40,8 @@ def wait(config: Mapping[str, Any], node: Node, *, devices: Devices, before: int
         before_us = min(before_us, state.restarts)
         ended = state.restarts - before_us
         if state.active in ("failed", "inactive") or ended >= _RESTARTS:
-            how = "systemd gave up" if state.active == "failed" else f"it ended and was started anew {ended} times"
+            how = "systemd gave up" if state.active == "failed" else "it ended"
+            how += f" and was started anew {ended} times" if ended else ""
             raise NotReady(_explain(f"{name} does not stay up ({how})", name, node, hints))
         try:
             probe.live(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,12 @@ from . import gpus as cards
 from . import ready, record, systemd, unit
 from .model import CONFIG, HEALTH_TIMER, HEALTH_UNIT, Common, Device, Engine, Node, Proof, ServeError, Service
 
+REHEARSAL = "mi50-{}-rehearsal.service"
+# Of the service's unit, what a trial does not have.
+_SKIPPED = frozenset(
+    ("Type", "ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "Restart", "RestartSec", "LoadCredential",
+     "OOMPolicy", "TimeoutStartSec", "TimeoutStopSec", "Environment")
+)  # fmt: skip
 _SETTLE = 20.0  # seconds in which a stopped service gives its VRAM back
 
 
@@ -23,6 +30,8 @@ class Switch:
         self._service, self._common, self._engine, self._node = service, common, engine, node
         self._timer = HEALTH_TIMER.format(service.name)
         self._seen: list[Device] | None = None
+        # Whether what serves was stopped or changed, so that there is something to go back to.
+        self._touched = False
 
     def apply(self, rendered: Sequence[config_files.File], asked: str) -> Proof:
         """Write, start, prove, and record. The program files, the key and the user are there already.
@@ -34,6 +43,7 @@ class Switch:
         self._refuse_early()
         systemd.attempt(node, "stop", self._timer)
         try:
+            self._rehearse()
             self._write(rendered)
             before = self._stop()
             systemd.command(node, "enable", name)
@@ -79,14 +89,46 @@ class Switch:
         """Ask for the devices while the old version still serves."""
         self._seen = self._engine.devices_before(self._service, self._node)
         ready.judge(self._seen, self._service.gpus, self.config(), small_bar=self._common.small_bar)
+        for what, argv in self._service.rehearsal.checks if self._service.rehearsal else ():
+            self._node.say(what)
+            code, said = trial(self._service, self._node, argv, self._service.probe.load_timeout)
+            if code:
+                words = " ".join(said.split())[-900:]
+                raise ServeError(f"{what}: failed ({code}): {words}. What serves was not touched.")
+
+    def _rehearse(self) -> None:
+        """Have the new version answer once, on a port of its own, before the service is switched. Raises ServeError.
+
+        Where it needs the cards, what serves is stopped for it: two copies of a model rarely fit.
+        """
+        rehearsal, node, service = self._service.rehearsal, self._node, self._service
+        if rehearsal is None:
+            return
+        name, before = REHEARSAL.format(service.name), self._stop() if service.gpus else 0
+        port = _free_port()
+        start = [word.replace("{port}", str(port)) for word in rehearsal.start]
+        node.say("rehearsing: it has to answer once before the service is switched over")
+        systemd.attempt(node, "stop", name)
+        command = ["systemd-run", "--quiet", "--collect", f"--unit={name}", *_transient(service, node), "--", *start]
+        done = systemd.run(node, command)
+        if done.code:
+            raise ServeError(f"{name} could not be started: {systemd.said(done)}")
+        config = {**self.config(), "unit": name, "url": f"http://127.0.0.1:{port}"}
+        try:
+            ready.wait(config, node, devices=self._devices, before=before, hints=self._engine.HINTS, gpus=service.gpus,
+                       small_bar=self._common.small_bar)  # fmt: skip
+        finally:
+            systemd.attempt(node, "stop", name)
 
     def _write(self, files: Sequence[config_files.File]) -> None:
+        self._touched = True
         config_files.apply(config_files.plan(list(files)))
         systemd.command(self._node, "daemon-reload")
 
     def _stop(self) -> int:
         """Stop what runs and wait until it has given its VRAM back; returns what is still in use, in bytes."""
         node, service = self._node, self._service
+        self._touched = True
         if systemd.state(service.unit_name, node).active in ("active", "activating", "deactivating", "reloading"):
             systemd.command(node, "stop", service.unit_name)
         systemd.attempt(node, "reset-failed", service.unit_name)
@@ -108,6 +150,10 @@ class Switch:
         """Return to the recorded version; says how that went. Raises nothing."""
         node, name = self._node, self._service.unit_name
         try:
+            if not self._touched:
+                if known is not None:
+                    systemd.attempt(node, "start", self._timer)
+                return "The service was not switched over, and nothing of it was changed."
             if known is None:
                 systemd.attempt(node, "disable", "--now", name)
                 return f"{name} is stopped; there was no version before that answered."
@@ -143,23 +189,21 @@ def trial(service: Service, node: Node, argv: Sequence[str], seconds: float = 12
 
     Returns its exit code and all it said. Raises ServeError.
     """
-    skipped = {
-        "Type",
-        "ExecStart",
-        "ExecStartPre",
-        "ExecStartPost",
-        "ExecStop",
-        "Restart",
-        "RestartSec",
-        "LoadCredential",
-    }
-    skipped |= {"OOMPolicy", "TimeoutStartSec", "TimeoutStopSec"}
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--property=RuntimeMaxSec={seconds:.0f}"]
-    for name, value in unit.properties(service, node):
-        if name == "Environment":
-            continue
-        if name not in skipped:
-            command.append(f"--property={name}={value}")
-    command += [f"--setenv={name}={value}" for name, value in sorted(service.environment.items())]
-    done = systemd.run(node, [*command, "--", *argv])
+    command += _transient(service, node)
+    done = systemd.run(node, [*command, "--", *argv], seconds + 60)
     return done.code, (done.output + b"\n" + done.errors).decode(errors="replace")
+
+
+def _transient(service: Service, node: Node) -> list[str]:
+    """Arguments of systemd-run for a unit like the service's, but for what starts, stops and restarts it."""
+    kept = [line for line in unit.properties(service, node) if line[0] not in _SKIPPED]
+    found = [f"--property={name}={value}" for name, value in kept]
+    return found + [f"--setenv={name}={value}" for name, value in sorted(service.environment.items())]
+
+
+def _free_port() -> int:
+    """A port of the loopback address that nothing listens on at this moment."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

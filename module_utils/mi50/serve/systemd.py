@@ -80,14 +80,14 @@ def _systemctl(node: Node, *arguments: str) -> Finished:
     return run(node, ["systemctl", "--no-ask-password", *arguments])
 
 
-def run(node: Node, argv: Sequence[str]) -> Finished:
+def run(node: Node, argv: Sequence[str], seconds: float = _SECONDS) -> Finished:
     """Start a program. Raises ServeError when it cannot be started or does not end."""
     try:
-        return node.run(argv, timeout=_SECONDS)
+        return node.run(argv, timeout=seconds)
     except OSError as error:
         raise ServeError(f"{argv[0]} cannot be started ({error.strerror}): this node needs systemd") from error
     except subprocess.TimeoutExpired as error:
-        raise ServeError(f"{' '.join(argv)} did not return within {_SECONDS:.0f} s") from error
+        raise ServeError(f"{' '.join(argv)} did not return within {seconds:.0f} s") from error
 
 
 def _number(text: str) -> int:

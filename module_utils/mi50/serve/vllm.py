@@ -1,4 +1,4 @@
-"""vLLM in a container, by digest: its options, what of them gfx906 can serve, and the image before and after.
+"""vLLM: its options, what of them gfx906 can serve, and the program before and after, an image or an environment.
 
 Facts: field note gfx906, 3.1 (image, numeric groups), 3.4 (flags, long first start, caches).
 """
@@ -6,7 +6,6 @@ Facts: field note gfx906, 3.1 (image, numeric groups), 3.4 (flags, long first st
 from __future__ import annotations
 
 import inspect
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -14,44 +13,50 @@ from typing import Any
 
 from ..containers import image
 from ..containers.errors import ContainerError
-from ..models import errors, fit, remote
 from ..models.shape import Model
 from ..vllm import container, guard, mi50_key
 from ..vllm import options as known_options
-from . import checks, vllm_images
-from .model import Common, Definition, Device, File, Later, Node, Probe, ServeError, Service
+from . import checks, folder, pyenv, vllm_build, vllm_images
+from .model import Common, Definition, Device, File, Later, Node, ServeError, Service
 
 VULKAN = False
 SPEC, HINTS = known_options.SPEC, known_options.HINTS
-# What one vLLM takes on a card besides weights and cache: activations, graphs, libraries.
-_OVERHEAD = 2 << 30
 
 
 def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition:
     """Turn valid options into a service."""
-    want = wanted(options)
     settings = known_options.settings_of(options, len(common.gpus))
-    problems = [*known_options.problems(options, settings, len(common.gpus)), *_engine_problems(node)]
-    try:
-        image.check(want, f"{common.name}_image")
-    except ContainerError as error:
-        problems.append(str(error))
-    model, config, told = _model(common, options, node)
+    problems = known_options.problems(options, settings, len(common.gpus))
+    want, env = wanted(options), None
+    if options["mode"] == "build":
+        env, wrong = vllm_build.wanted(common.name, options, node)
+        problems += wrong
+    else:
+        problems += _engine_problems(node)
+        try:
+            image.check(want, f"{common.name}_image")
+        except ContainerError as error:
+            problems.append(str(error))
+    model, config, told = folder.read(options["model"], "vLLM", node)
     problems += told
     verdict = guard.judge(config, settings, _name(options)) if config else guard.Verdict([], [])
     problems += verdict.problems
     warnings = list(verdict.warnings)
     if model and not problems:
-        tight, wrong = _fits(common, options, settings, model)
+        tight, wrong = folder.fits(common, settings, model, options["memory_share"])
         problems += wrong
         warnings += tight
     if problems or model is None:
         return Definition(None, problems, warnings)
+    if env:
+        return Definition(vllm_build.service(common, options, settings, env, model, node), [], warnings)
     return Definition(_service(common, options, settings, want, model, node), [], warnings)
 
 
 def pending(service: Service, options: Mapping[str, Any], node: Node) -> list[str]:
-    """The image that is to come."""
+    """The image or environment that is to come."""
+    if options["mode"] == "build":
+        return vllm_build.pending(service, options, node)
     want = wanted(options)
     try:
         return (
@@ -64,7 +69,10 @@ def pending(service: Service, options: Mapping[str, Any], node: Node) -> list[st
 
 
 def install(service: Service, options: Mapping[str, Any], node: Node) -> None:
-    """Have the image, beside the one in use. Raises ServeError: what serves goes on serving."""
+    """Have the image or environment, beside the one in use. Raises ServeError: what serves goes on serving."""
+    if options["mode"] == "build":
+        vllm_build.install(service, options, node)
+        return
     want = wanted(options)
     try:
         image.ensure(want, vllm_images.stream(node), node.say, node.sleep)
@@ -88,8 +96,9 @@ def devices_of(log: str, service_name: str, node: Node) -> list[Device] | None:
 
 
 def prune(service: Service, node: Node, keep: Sequence[str]) -> None:
-    """Remove images that this role brought, but this one's and the one's before."""
+    """Remove images and environments that this role brought, but this one's and the one's before."""
     kept = {*keep, *service.facts["program"]}
+    pyenv.prune(service.name, sorted(kept), node)
     listed = vllm_images.known(service.name, node)
     old = [one for one in listed if one not in kept]
     if old:
@@ -98,7 +107,7 @@ def prune(service: Service, node: Node, keep: Sequence[str]) -> None:
 
 
 def remove(name: str, node: Node) -> list[str]:
-    """Remove the container, its network, the images this role brought, caches and state; the model stays."""
+    """Remove container, network, the images and environments this role brought, caches and state; the model stays."""
     stream, known = vllm_images.stream(node), vllm_images.known(name, node)
     box = container.NAME.format(name)
     try:
@@ -107,10 +116,11 @@ def remove(name: str, node: Node) -> list[str]:
         image.remove(known, stream)
     except ContainerError:
         known = []  # no Docker any more: nothing of ours is in it
-    paths = [f"/var/cache/mi50-aipc/{name}", f"/var/lib/mi50-aipc/{name}", container.LIBRARY.format(name)]
-    gone = [path for path in paths if node.path(path).exists()]
-    for path in gone:
-        shutil.rmtree(node.path(path))
+    gone = pyenv.remove(name, node)
+    library = container.LIBRARY.format(name)
+    if node.path(library).exists():
+        shutil.rmtree(node.path(library))
+        gone.append(library)
     node.path(vllm_images.NOTE.format(name)).unlink(missing_ok=True)
     return [*known, *gone]
 
@@ -149,7 +159,6 @@ def _service(
         sysfs=str(node.sysfs),
         dev=str(node.dev),
     )
-    host = "127.0.0.1" if common.bind in ("0.0.0.0", "::", "localhost") else common.bind  # noqa: S104 - compared
     return Service(
         name=name,
         description=f"vLLM with {alias} (container)",
@@ -157,20 +166,7 @@ def _service(
         bind=common.bind,
         port=common.port,
         key=common.key,
-        probe=Probe(
-            kind="vllm",
-            url=f"http://{f'[{host}]' if ':' in host else host}:{common.port}",
-            model=alias,
-            expected_vram=model.weights.total if common.gpus else 0,
-            device="",
-            floor=common.floor,
-            software=common.software,
-            load_timeout=common.load_timeout,
-            answer_timeout=common.answer_timeout,
-            live_timeout=common.live_timeout,
-            interval=common.interval,
-            completion_every=common.completion_every,
-        ),
+        probe=vllm_build.probe(common, alias, model),
         start=(start,),
         stop=(("/usr/bin/docker", "stop", "--time", "20", container.NAME.format(name)),),
         gpus=common.gpus,
@@ -205,41 +201,6 @@ def _engine_problems(node: Node) -> list[str]:
     return []
 
 
-def _model(common: Common, options: Mapping[str, Any], node: Node) -> tuple[Model | None, dict[str, Any], list[str]]:
-    """The model's layers and configuration, and what is wrong with its files."""
-    folder = node.path(options["model"])
-    if not folder.exists():
-        return None, {}, [Later(f"there is no {options['model']} on this node: have the role models fetch it")]
-    if folder.is_file() or (not (folder / remote.CONFIG).exists() and any(folder.glob("*.gguf"))):
-        return (
-            None,
-            {},
-            [f"{options['model']} is GGUF, which vLLM serves slowly and in part: use llama_cpp, or safetensors"],
-        )
-    try:
-        model = remote.local(folder, _name(options))
-        config = json.loads((folder / remote.CONFIG).read_text(encoding="utf-8"))
-    except (errors.ModelError, OSError, ValueError) as error:
-        return None, {}, [str(error)]
-    return model, config, []
-
-
-def _fits(
-    common: Common, options: Mapping[str, Any], settings: guard.Settings, model: Model
-) -> tuple[list[str], list[str]]:
-    """Whether one request of full length fits beside the weights; vLLM lets the others wait."""
-    if not common.gpus or common.software:
-        return [], []
-    ask = fit.Ask(settings.context, tensor=settings.tensor, pipeline=settings.pipeline, overhead=_OVERHEAD)
-    try:
-        verdict = fit.judge(model, ask, [int(gpu.vram * options["memory_share"]) for gpu in common.gpus])
-    except errors.ModelError as error:
-        return [], [str(error)]
-    if not verdict.ok:
-        return [], [f"vllm_context: {verdict.text}"]
-    return ([f"it will be tight: {verdict.text}"] if verdict.tight else []), []
-
-
 def _needs(options: Mapping[str, Any], want: image.Wanted, node: Node) -> tuple[tuple[str, int], ...]:
     """Room for an image that is not there yet, where the engine keeps it."""
     stream = vllm_images.stream(node)
@@ -249,8 +210,8 @@ def _needs(options: Mapping[str, Any], want: image.Wanted, node: Node) -> tuple[
         code, text = stream([image.DOCKER, "info", "--format", "{{.DockerRootDir}}"], vllm_images.quiet)
     except ContainerError:
         return ()
-    folder = text.strip().rpartition("\n")[2]
-    return ((folder if not code and folder.startswith("/") else "/var/lib/docker", options["image_bytes"]),)
+    path = text.strip().rpartition("\n")[2]
+    return ((path if not code and path.startswith("/") else "/var/lib/docker", options["image_bytes"]),)
 
 
 def _name(options: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ _WHY = {
 _WAY = "Take a GPTQ or AWQ version of the model (4 bit, group size 128 or 64), or an unquantised one"
 _BITS = {"gptq": (2, 3, 4, 8), "awq": (4,)}
 # Activations beyond float16's range; upstream vLLM refuses float16 for these, forks clamp.
-_OVERFLOWS = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
+OVERFLOWS = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 # What the role sets itself; given a second time it would quietly win.
 _OWN = ("--model", "--host", "--port", "--api-key", "--dtype", "--max-model-len", "--gpu-memory-utilization",
         "--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--served-model-name", "--kv-cache-dtype",
@@ -72,7 +72,7 @@ def judge(config: Mapping[str, Any], settings: Settings, name: str) -> Verdict:
         )
     kind = str(text.get("model_type") or config.get("model_type") or "")
     warnings = []
-    if kind in _OVERFLOWS and settings.dtype == "float16":
+    if kind in OVERFLOWS and settings.dtype == "float16":
         warnings.append(
             f"{name}: {kind} leaves float16's range; the image has to clamp it (a fork's does, a plain vLLM refuses to "
             "start). Look at its first answers, or take vllm_dtype: float32 at half the speed"
@@ -252,9 +252,16 @@ def _int(data: Mapping[str, Any], *names: str) -> int:
     return 0
 
 
-def flags(settings: Settings, name: str, alias: str, port: int, utilisation: float) -> Sequence[str]:
+def flags(
+    settings: Settings,
+    name: str,
+    alias: str,
+    port: int | str,
+    utilisation: float,
+    host: str = "0.0.0.0",  # noqa: S104 - in a container, whose one port is published where it shall be
+) -> Sequence[str]:
     """Return the words after `vllm serve`; no secret is among them."""
-    words = [name, "--host", "0.0.0.0", "--port", str(port), "--served-model-name", alias]  # noqa: S104 - in the container
+    words = [name, "--host", host, "--port", str(port), "--served-model-name", alias]
     words += ["--dtype", settings.dtype, "--max-model-len", str(settings.context)]
     words += ["--gpu-memory-utilization", f"{utilisation:g}", "--max-num-seqs", str(settings.requests)]
     words += ["--tensor-parallel-size", str(settings.tensor), "--pipeline-parallel-size", str(settings.pipeline)]

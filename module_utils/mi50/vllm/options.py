@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..serve import pyenv
 from . import guard
 
 SPEC: dict[str, dict[str, Any]] = {
+    "mode": {"type": "str", "choices": ["container", "build"], "default": "container"},
     "model": {"type": "path", "required": True},
     "alias": {"type": "str", "default": ""},
     "context": {"type": "int", "default": 16384},
@@ -28,6 +30,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "image_archive": {"type": "path", "default": ""},
     "image_archive_sha256": {"type": "str", "default": ""},
     "image_bytes": {"type": "int", "default": 40000000000},
+    **pyenv.SPEC,
 }
 HINTS = (
     (r"out of memory|No available memory for the cache blocks|larger than the available KV cache memory",

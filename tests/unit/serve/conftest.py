@@ -23,6 +23,7 @@ from tests.unit.models import made_up
 
 PCI = "0000:03:00.0"
 UNIT = "mi50-llama_cpp.service"
+REHEARSAL = "mi50-llama_cpp-rehearsal.service"
 MODEL = "/srv/models/small.gguf"
 KEY = "/etc/mi50-aipc/keys/llama_cpp"
 RADV = "AMD Radeon Graphics (RADV VEGA20)"
@@ -96,6 +97,8 @@ class Machine:
         self.log = "load_tensors: offloaded 3/3 layers to GPU\n"
         self.loading = self.hangs = self.busy = self.crashes = False
         self.loaded, self.speed, self.completions = "small", 50.0, 0
+        # How a rehearsal goes: well, "never" gets ready, or one of its checks "fails".
+        self.rehearses = ""
         self.node = Node(
             run=self.run,
             clock=self.clock,
@@ -132,6 +135,13 @@ class Machine:
         self.calls.append(list(argv))
         if argv[0] == "systemctl":
             return Finished(0, self.systemctl(list(argv[2:])).encode(), b"")
+        if argv[0] == "systemd-run" and (transient := [word[7:] for word in argv if word.startswith("--unit=")]):
+            self.start(transient[0], self.units.setdefault(transient[0], {}))
+            self.vram(LOADED)
+            self.loading = self.rehearses == "never"
+            return Finished(0, b"", b"")
+        if argv[0] == "systemd-run" and "/check" in argv:
+            return Finished(1 if self.rehearses == "fails" else 0, b"17 operations", b"wrong product")
         if argv[0] == "systemd-run":
             listed = "".join(
                 f"  Vulkan{at}: {name} ({mib} MiB, 1 MiB free)\n" for at, (name, mib) in enumerate(self.devices)
@@ -154,7 +164,7 @@ class Machine:
                 self.start(name, unit)
             if verb == "stop" or (verb == "disable" and "--now" in words):
                 unit["ActiveState"] = "inactive"
-                self.vram(IDLE) if name == UNIT else None
+                self.vram(IDLE) if name in (UNIT, REHEARSAL) else None
         if verb != "show":
             return ""
         if self.crashes and names[0] == UNIT:

@@ -161,6 +161,6 @@ def test_refusals_name_artifact_and_reason(
 def test_unknown_artifact_lists_the_files(
     plugin: Callable[[str, str], ModuleType], capfd: pytest.CaptureFixture[str], stack: dict[str, Any], tmp_path: Path
 ) -> None:
-    code, result = run(plugin, capfd, stack=stack, cache=str(tmp_path / "c"), artifacts=["vllm-image"])
+    code, result = run(plugin, capfd, stack=stack, cache=str(tmp_path / "c"), artifacts=["vllm-gfx906"])
     assert code == 1
     assert "rocblas-arch" in result["msg"]
