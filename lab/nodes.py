@@ -51,7 +51,7 @@ def up(settings: Settings, image_name: str) -> None:
 
 
 def _recipe(settings: Settings, name: str, image_name: str) -> str:
-    return f"{image_name} {settings.preset(name)} {'docker' if settings.inner_engine else 'plain'} engines"
+    return f"{image_name} {settings.preset(name)} {'docker' if settings.has_docker(name) else 'plain'} engines"
 
 
 def _present(settings: Settings, name: str, image_name: str) -> bool:
@@ -72,7 +72,7 @@ def remove(name: str) -> None:
 
 def _create(settings: Settings, name: str, image_name: str) -> None:
     label = f"mi50-lab.made-of={_recipe(settings, name, image_name)}"
-    inside = [*ENGINE_INSIDE, "-v=/var/lib/docker"] if settings.inner_engine else list(CAPABILITIES)
+    inside = [*ENGINE_INSIDE, "-v=/var/lib/docker"] if settings.has_docker(name) else list(CAPABILITIES)
     where = ["--name", container(name), "--hostname", name, "--network", NETWORK]
     # Empty until the benchmark puts its engines there: a node that measures nothing pays nothing.
     shared = settings.cache / "engines"

@@ -55,6 +55,7 @@ class Settings:
     cards: tuple[str, ...] = field(default=DEFAULT_CARDS)
     rocblas_all: bool = False
     inner_engine: bool = False
+    docker_nodes: tuple[str, ...] = ()
     engines: tuple[str, ...] = field(default=DEFAULT_ENGINES)
 
     @property
@@ -70,6 +71,10 @@ class Settings:
     def node_names(self) -> list[str]:
         """Inventory names: node1, node2, ..."""
         return [f"node{number}" for number in range(1, self.nodes + 1)]
+
+    def has_docker(self, name: str) -> bool:
+        """Whether a container engine can run inside a node: in all of them, or in those that are named."""
+        return self.inner_engine or name in self.docker_nodes
 
     def preset(self, name: str) -> str:
         """Which cards a node has: LAB_CARDS names one preset per node and is repeated for the rest."""

@@ -1,7 +1,8 @@
 """Images for the lab's registry: the storage of Debian's real docker-registry, written without an engine.
 
-One image in three versions: a `vllm` (lab/standins/standin_vllm) over llama-server of the engines' tree. Real layers,
-manifests and digests; docker-registry serves them as if they had been pushed.
+One image in four versions: a `vllm` (lab/standins/standin_vllm) over llama-server of the engines' tree. Real layers,
+manifests and digests; docker-registry serves them as if they had been pushed, and so does the mirror's nginx, since a
+pull by digest asks for files and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -22,6 +24,7 @@ from lab import cache, engine
 from lab.console import as_root, run, step
 from lab.engines import models, tree
 from lab.image import build as image
+from lab.mirror import server
 from lab.settings import Settings
 
 HERE = Path(__file__)
@@ -61,6 +64,26 @@ def ensure(settings: Settings) -> Path:
     target = cache.build(settings.cache, name, lambda folder: _build(base, root, weights, folder))
     cache.prune(settings.cache, target, "registry-*")
     return target
+
+
+def publish(settings: Settings) -> Path:
+    """Have the mirror hand out the images (/v2/) and the model (/variants/registry/smollm2/); return the storage."""
+    storage = ensure(settings)
+    target = server.variants(settings) / "registry"
+    shutil.rmtree(target, ignore_errors=True)
+    repository = storage / "docker/registry/v2/repositories" / REPOSITORY
+    for kind, folder in (("manifests", "_manifests/revisions/sha256"), ("blobs", "_layers/sha256")):
+        for path in sorted((repository / folder).iterdir()):
+            blob = storage / "docker/registry/v2/blobs/sha256" / path.name[:2] / path.name / "data"
+            _same(blob, target / "v2" / REPOSITORY / kind / f"sha256:{path.name}")
+    for path in (storage / MODEL).iterdir():
+        _same(path, target / MODEL / path.name)
+    return storage
+
+
+def _same(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, target)
 
 
 def digests(folder: Path) -> dict[str, str]:

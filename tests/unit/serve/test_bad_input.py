@@ -61,6 +61,29 @@ def empty_key(machine: Machine) -> dict[str, Any]:
     return {}
 
 
+def garbled_key(machine: Machine) -> dict[str, Any]:
+    path = machine.root / KEY.lstrip("/")
+    path.parent.mkdir(parents=True)
+    path.touch(mode=0o600)
+    path.write_bytes(b"\xff\xfe" * 20)
+    return {}
+
+
+def foreign_key(machine: Machine) -> dict[str, Any]:
+    readable_key(machine)
+    path = machine.root / KEY.lstrip("/")
+    path.chmod(0o600)
+    os.chown(path, 12345, -1)
+    return {}
+
+
+def key_below_a_file(machine: Machine) -> dict[str, Any]:
+    path = machine.root / KEY.lstrip("/")
+    path.parent.parent.mkdir(parents=True)
+    path.parent.touch()
+    return {}
+
+
 def linked_key(machine: Machine) -> dict[str, Any]:
     path = machine.root / KEY.lstrip("/")
     path.parent.mkdir(parents=True)
@@ -114,6 +137,9 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     "no render group": (no_group, ["no group render", "role rocm"]),
     "key readable for others": (readable_key, [KEY, "mode 0644", "chmod 600"]),
     "key file empty": (empty_key, [KEY, "no usable key"]),
+    "key file holds no text": (garbled_key, [KEY, "cannot be read (UnicodeDecodeError)", "remove it"]),
+    "key file of somebody else": (foreign_key, [KEY, "belongs to user 12345", "chown root:root"]),
+    "key file below a file": (key_below_a_file, [KEY, "cannot be read", "check its directory"]),
     "key file is a link": (linked_key, [KEY, "not a regular file"]),
     "given key too short": (given(api_key="short"), ["API key that was given", "16 to 512"]),
     "model missing": (given(model="/srv/models/none.gguf"), ["/srv/models/none.gguf", "role models"]),

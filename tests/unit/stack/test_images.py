@@ -19,7 +19,8 @@ INDEX = {
     "schemaVersion": 2,
     "manifests": [{"digest": "sha256:1", "platform": {"os": "linux", "architecture": "amd64"}}],
 }
-PASS = "for-everybody"
+# What Docker Hub hands to everybody.
+ANONYMOUS = "for-everybody"
 
 
 class Registry:
@@ -44,8 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         registry = self.registry
         registry.asked.append(self.path)
         if self.path.startswith("/token?"):
-            self.answer(200, {"token": PASS})
-        elif self.headers["Authorization"] != f"Bearer {PASS}" and registry.challenge:
+            self.answer(200, {"token": ANONYMOUS})
+        elif self.headers["Authorization"] != f"Bearer {ANONYMOUS}" and registry.challenge:
             self.answer(401, {}, {"WWW-Authenticate": registry.challenge.format(host=registry.host)})
         elif self.path == "/v2/o/i/manifests/v1":
             self.answer(200, registry.body, {"Docker-Content-Digest": registry.stated} if registry.stated else {})
