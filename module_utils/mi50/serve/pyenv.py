@@ -22,6 +22,7 @@ from . import systemd
 from .model import Later, Node, ServeError
 
 ROOT = "/opt/mi50-aipc/{}"
+CACHE = "/var/cache/mi50-aipc/{}"
 MARK = ".mi50-engine.json"
 SPEC: dict[str, dict[str, Any]] = {
     "torch": {"type": "path", "default": "/opt/mi50-aipc/venvs/torch"},
@@ -92,10 +93,15 @@ def wanted(
         problems.append(f"{name}_wheel is {wheel}, which has no wheel's name")
     if problems:
         return None, problems
+    given = options["wheel_sha256"]
+    want = Wanted(name, wheel, given, str(torch), tuple(options["requirements"]), tuple(code), options["pypi"])
+    # A wheel that is installed already is not read again; it has hundreds of megabytes.
+    if given and whole(want, node):
+        return want, []
     found = _sha256(node.path(wheel))
-    if options["wheel_sha256"] not in ("", found):
-        return None, [f"{wheel}: its sha256 is {found}, expected {options['wheel_sha256']}: damaged, or another build"]
-    return Wanted(name, wheel, found, str(torch), tuple(options["requirements"]), tuple(code), options["pypi"]), []
+    if given not in ("", found):
+        return None, [f"{wheel}: its sha256 is {found}, expected {given}: damaged, or another build"]
+    return want._replace(sha256=found), []
 
 
 def whole(want: Wanted, node: Node) -> bool:
@@ -139,15 +145,18 @@ def make(want: Wanted, node: Node) -> None:
 
 
 def prune(name: str, keep: Sequence[str], node: Node) -> None:
-    """Remove environments of an engine but those kept."""
-    for path in node.path(ROOT.format(name)).glob("*/"):
-        if f"{ROOT.format(name)}/{path.name}" not in keep:
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove environments of an engine, and what they compiled, but those kept."""
+    names = {path.rpartition("/")[2] for path in keep}
+    # Caches of other programs (those of images) have other names.
+    for folder, pattern in ((ROOT.format(name), "*"), (CACHE.format(name), "*-" + "[0-9a-f]" * 12)):
+        for path in node.path(folder).glob(pattern):
+            if path.name not in names:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(name: str, node: Node) -> list[str]:
     """Remove all environments, caches and state of an engine; returns what was removed."""
-    paths = [ROOT.format(name), f"/var/cache/mi50-aipc/{name}", f"/var/lib/mi50-aipc/{name}"]
+    paths = [ROOT.format(name), CACHE.format(name), f"/var/lib/mi50-aipc/{name}"]
     gone = [path for path in paths if node.path(path).exists()]
     for path in gone:
         shutil.rmtree(node.path(path))
@@ -160,8 +169,8 @@ def watched(want: Wanted, options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def environment(want: Wanted) -> dict[str, str]:
-    """What such an engine's process gets: caches that belong to this environment alone, no calls home."""
-    cache = f"/var/cache/mi50-aipc/{want.name}"
+    """What such an engine's process gets: caches of this environment alone, no calls home, no way out but its port."""
+    cache = CACHE.format(want.name)
     own = f"{cache}/{want.path.rpartition('/')[2]}"
     return {
         "HOME": cache,
@@ -173,6 +182,9 @@ def environment(want: Wanted) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
+        # Where several cards' processes meet: not on the network's addresses (torch.distributed, RCCL).
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
         "HIP_FORCE_DEV_KERNARG": "1",
     }
 

@@ -43,6 +43,7 @@ def service(
     environment = {
         **pyenv.environment(want),
         "VLLM_CACHE_ROOT": f"/var/cache/mi50-aipc/{name}/{PurePosixPath(want.path).name}/vllm",
+        "VLLM_HOST_IP": "127.0.0.1",
         "VLLM_NO_USAGE_STATS": "1",
         "MI50_KEY_FILE": common.key.path,
         **{str(key): str(value) for key, value in options["environment"].items()},

@@ -193,6 +193,35 @@ def test_the_cheap_question(machine: Machine) -> None:
     assert "can be read by others" in ask(machine, todo.asked)["why"][0]
 
 
+def test_another_wheel_than_the_one_that_serves_is_noticed(machine: Machine) -> None:
+    todo = machine.plan()
+    service.apply(todo, machine.node)
+    plain = {"name": "llama_cpp", "asked": todo.asked, "build": "llama_cpp"}
+    built = {"builds": {"llama_cpp": {"path": "/w.whl", "sha256": "abc"}}}
+    options = question.with_builds(plain, built)
+    assert options["wheel_sha256"] == "abc"
+    seen = question.answer({**options, "sysfs_root": str(machine.root / "sys")}, lambda argv: (1, ""), machine.root)
+    assert "something else is asked for" not in "; ".join(seen["why"])
+    # What build_once has not made, or what no build is behind, is not compared.
+    assert question.with_builds(plain, None) == plain
+    assert question.with_builds({**plain, "build": ""}, built) == {**plain, "build": ""}
+    known = record.read("llama_cpp", machine.node)
+    assert known is not None
+    for wheel, settled in (("abc", True), ("def", False)):
+        known["facts"]["wheel"] = wheel
+        record.path("llama_cpp", machine.node).write_text(json.dumps(known))
+        (machine.root / "run/mi50-aipc/serve").mkdir(parents=True, exist_ok=True)
+        (machine.root / "run/mi50-aipc/serve/llama_cpp.json").write_text('{"state": "ready", "text": ""}')
+        why = question.answer({**options, "sysfs_root": str(machine.root / "sys")}, units_run, machine.root)["why"]
+        assert why == ([] if settled else ["build_once has another wheel than the one that serves"])
+
+
+def units_run(argv: list[str]) -> tuple[int, str]:
+    """systemd's word that all is well."""
+    fine = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no"
+    return 0, "\n\n".join(fine for dummy in argv[4:])
+
+
 def test_the_preflight_asks_every_engine_the_same(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"settled": True, "model": "small"}
     monkeypatch.setattr(

@@ -101,6 +101,7 @@ def test_service_of_a_wheel(machine: Machine) -> None:
     assert service.environment["MI50_KEY_FILE"] == "/etc/keys/vllm"
     # Another environment never reads this one's compiled kernels.
     assert path.rpartition("/")[2] in service.environment["TRITON_CACHE_DIR"]
+    assert service.environment["NCCL_SOCKET_IFNAME"] == service.environment["GLOO_SOCKET_IFNAME"] == "lo"
     assert "docker" not in json.dumps([service.properties, service.unit, service.environment])
 
 
@@ -135,7 +136,11 @@ def test_another_torch_or_wheel_is_another_environment(machine: Machine) -> None
     machine.write(WHEEL, "another wheel")
     third = machine.install()
     assert len(machine.environments()) == 3
+    for cache in (first.facts["program"][0].rpartition("/")[2], "0123456789ab"):
+        machine.write(f"/var/cache/mi50-aipc/vllm/{cache}/triton/x", "")
     vllm.prune(third, machine.node, second.facts["program"])
+    # What the first one compiled went with it; an image's cache stays.
+    assert [path.name for path in (machine.root / "var/cache/mi50-aipc/vllm").glob("*")] == ["0123456789ab"]
     assert [f"/opt/mi50-aipc/vllm/{name}" for name in machine.environments()] == sorted(
         [*second.facts["program"], *third.facts["program"]]
     )
@@ -158,6 +163,14 @@ def test_half_an_environment_is_none(machine: Machine, case: str) -> None:
     with pytest.raises(ServeError, match=words):
         vllm.install(service, build(), machine.node)
     assert machine.environments() == []
+
+
+def test_an_installed_wheel_is_not_read_again(machine: Machine) -> None:
+    given = {"wheel_sha256": SHA256}
+    machine.install(**given)
+    machine.write(WHEEL, "damaged")
+    assert machine.service(**given).facts["wheel"] == SHA256
+    assert "damaged, or another build" in "; ".join(machine.define(**given, requirements=[]).problems)
 
 
 def test_a_torch_of_its_own_is_refused(machine: Machine) -> None:
