@@ -70,6 +70,9 @@ from ansible.module_utils.mi50.stack.load import StackError, load_stack
 # One task reads a stack many times over. Ansible copies what it changes.
 _BASES: dict[tuple[Any, ...], list[str]] = {}
 _READ: dict[tuple[Any, ...], dict[str, Any]] = {}
+# The variables that were asked last, and the answers: the questions about one host name the same stack six times,
+# and each time Ansible would compile the template of every base URL anew.
+_LAST: list[Any] = [None, {}]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -85,7 +88,18 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: object) -> list[dict[str, Any]]:
         """Return one resolved stack per name. Raises AnsibleError with a message for the user."""
-        self.set_options(var_options=variables, direct=kwargs)
+        if variables is None or kwargs:
+            return self._all(terms, variables, kwargs)
+        if _LAST[0] is not variables:
+            _LAST[:] = [variables, {}]
+        known: dict[str, dict[str, Any]] = _LAST[1]
+        for name in terms:
+            if name not in known:
+                known[name] = self._all([name], variables, kwargs)[0]
+        return [known[name] for name in terms]
+
+    def _all(self, terms: list[str], variables: dict[str, Any] | None, given: dict[str, Any]) -> list[dict[str, Any]]:
+        self.set_options(var_options=variables, direct=given)
         lock = self._option("lock_file")
         stacks_dir, lock_file = _CHECKOUT / (self._option("stacks_dir") or "stacks"), _CHECKOUT / lock if lock else None
         try:
