@@ -9,13 +9,22 @@ Documented in library/preflight.py.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import action_loader, lookup_loader
 from ansible.utils.display import Display
+
+# Ansible offers root module_utils to modules only; plugins on the controller need the path as well.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
+
+from ansible.module_utils.mi50.preflight import run as this_run
 
 # Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
 for _name in ("preflight_inventory", "preflight_report"):
@@ -69,10 +78,11 @@ class ActionModule(ActionBase):
         if boolean(arguments.get("host", True)) and ready:
             also = arguments.get("also") or {}
             verify = boolean(arguments.get("verify", False))
-            host = self._look({} if verify else also, variables)
+            host = self._look({} if verify else also, variables, arguments.get("let_go"))
             if "checks" not in host:
                 return host
             layers.append(host["checks"])
+            layers.append(self._alone(host, variables))
             if verify:
                 finished = self._verify(also, variables)
                 if "checks" not in finished:
@@ -83,7 +93,9 @@ class ActionModule(ActionBase):
         result = self._delegate("preflight_report", report, variables)
         if not result.get("failed"):
             answers, settled = host.get("answers", {}), host.get("settled", False)
-            result.update(answers=answers, settled=settled, done=False)
+            result.update(
+                answers=answers, settled=settled, done=False, claimed=host.get("run", {}).get("claimed", False)
+            )
             if settled and self._may_go(str(arguments.get("let_go") or ""), answers, variables):
                 result["done"] = True
                 # A task of its own would cost as much as a tenth of the whole run.
@@ -98,7 +110,17 @@ class ActionModule(ActionBase):
             return False
         return bool(boolean(self._value(name, variables), strict=False))
 
-    def _look(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:
+    def _alone(self, host: dict[str, Any], variables: dict[str, Any]) -> list[dict[str, Any]]:
+        """The checks that no other run and no other name of this run is at work on this machine."""
+        checks = []
+        found = host["run"]
+        if found["held_by"]:
+            checks.append(this_run.held(found["held_by"], this_run.describe(variables["inventory_hostname"])))
+        if found["host_key"] and variables.get("ansible_connection") != "local":
+            checks.append(this_run.same_key(variables["inventory_hostname"], found["host_key"]))
+        return [check.as_dict() for check in checks]
+
+    def _look(self, also: dict[str, str], variables: dict[str, Any], let_go: str | None) -> dict[str, Any]:
         """Call the host. Its questions are variables: evaluated before the inventory is right, they may fail."""
         options = {option: self._value(f"preflight_{name}", variables) for option, name in _OPTIONS.items()}
         options["stack"] = self._lookup("mi50_stack", options["stack"], variables)
@@ -108,7 +130,14 @@ class ActionModule(ActionBase):
         options["controller_time"] = time.time()
         options["also"] = {module: self._value(name, variables) for module, name in also.items()}
         given = {name: value for name, value in options.items() if value is not None}
+        if let_go:  # who lets nodes go is about to work on the others
+            take = boolean(self._templar.template(variables.get(this_run.TAKE, False)))
+            given["run"] = {**this_run.describe(variables["inventory_hostname"]), "take": take}
         result: dict[str, Any] = self._execute_module("preflight_host", module_args=given, task_vars=variables)
+        held_by = result.get("run", {}).get("held_by")
+        if held_by and this_run.over(held_by):
+            given["run"]["take"] = True
+            result = self._execute_module("preflight_host", module_args=given, task_vars=variables)
         return result
 
     def _verify(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:

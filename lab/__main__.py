@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from lab import accuracy, bench, cache, engine, inventory, measure, nodes, site
+from lab import accuracy, bench, cache, chaos, engine, fleet, inventory, measure, nodes, site
 from lab.console import say
 from lab.engines import units
 from lab.image import build as image
@@ -91,6 +91,19 @@ def verb_measure(settings: Settings, rest: list[str]) -> int:
     return measure.main(settings, rest)
 
 
+def verb_fleet(settings: Settings, rest: list[str]) -> int:
+    """Nodes from nothing through the artifact mirror, counted; --cut: from a folder, without a network."""
+    up(settings, mirror_only=True)
+    return fleet.main(settings, rest)
+
+
+def verb_chaos(settings: Settings, rest: list[str]) -> int:
+    """Break things while site.yml runs, by a seed; a re-run has to mend it."""
+    if "--plan" not in rest:
+        up(settings, mirror_only=True)
+    return chaos.main(settings, rest)
+
+
 def verb_down(settings: Settings, rest: list[str]) -> int:
     """Remove what the lab made: containers and network; with --all images and a dockerd that the lab started."""
     parser = argparse.ArgumentParser(prog="script/lab down")
@@ -153,11 +166,14 @@ VERBS: dict[str, Callable[[Settings, list[str]], int]] = {
     "report": verb_report,
     "env": verb_env,
     "measure": verb_measure,
+    "fleet": verb_fleet,
+    "chaos": verb_chaos,
     "benchmark": verb_benchmark,
     "accuracy": verb_accuracy,
 }
 USAGE = """usage: script/lab [up | site [ARGUMENTS] | benchmark [--full] [ARGUMENTS] | report | accuracy |
-                   status | env | measure | down [--all]]
+                   status | env | measure | fleet [--cut] [N ...] | chaos [--seed N] |
+                   down [--all]]
 
 ARGUMENTS go to ansible-playbook.
 

@@ -22,6 +22,8 @@ FLAGS = (
     "--cgroupns=host",
     "-v=/sys/fs/cgroup:/sys/fs/cgroup:rw",
     "--stop-signal=SIGRTMIN+3",
+    # A reboot from inside ends the container; who kills it from outside means it.
+    "--restart=on-failure",
     "--tmpfs=/run",
     "--tmpfs=/run/lock",
     "--tmpfs=/tmp:exec",
@@ -47,7 +49,7 @@ def up(settings: Settings, image_name: str) -> None:
     if not missing:
         return
     with step(f"Starting {len(missing)} of {len(wanted)} nodes"), ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(lambda name: _create(settings, name, image_name), missing))
+        list(pool.map(lambda name: create(settings, name, image_name), missing))
 
 
 def _recipe(settings: Settings, name: str, image_name: str) -> str:
@@ -70,7 +72,8 @@ def remove(name: str) -> None:
     engine.docker("rm", "-f", "-v", container(name), check=False)
 
 
-def _create(settings: Settings, name: str, image_name: str) -> None:
+def create(settings: Settings, name: str, image_name: str, extra: tuple[str, ...] = ()) -> None:
+    """Make and boot one node; `extra` are more options for the engine."""
     label = f"mi50-lab.made-of={_recipe(settings, name, image_name)}"
     inside = [*ENGINE_INSIDE, "-v=/var/lib/docker"] if settings.has_docker(name) else list(CAPABILITIES)
     where = ["--name", container(name), "--hostname", name, "--network", NETWORK]
@@ -78,7 +81,7 @@ def _create(settings: Settings, name: str, image_name: str) -> None:
     shared = settings.cache / "engines"
     shared.mkdir(parents=True, exist_ok=True)
     where.append(f"-v={shared}:/srv/mi50-lab/engines:ro")
-    engine.docker("create", *where, "--label", OURS, "--label", label, *FLAGS, *inside, image_name)
+    engine.docker("create", *where, "--label", OURS, "--label", label, *FLAGS, *inside, *extra, image_name)
     _host_key(settings, name)
     engine.docker("start", container(name))
     wait_booted(container(name))

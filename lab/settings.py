@@ -77,7 +77,9 @@ class Settings:
         return self.inner_engine or name in self.docker_nodes
 
     def preset(self, name: str) -> str:
-        """Which cards a node has: LAB_CARDS names one preset per node and is repeated for the rest."""
+        """Which cards a node has: LAB_CARDS names one preset per node and is repeated; other hosts have none."""
+        if not re.fullmatch(r"node\d+", name):
+            return "none"
         return self.cards[(int(name.removeprefix("node")) - 1) % len(self.cards)]
 
 

@@ -68,6 +68,13 @@ options:
         such as M(rocm_info) or M(gfx906_rocblas); empty for a role that has other work, null for one that has none.
     type: dict
     default: {}
+  run:
+    description:
+      - The run that wants to work on this host (C(id), C(name), C(controller), C(user), C(since), C(take)).
+      - When something is left to do, the host is marked as that run's; not in check mode.
+      - Empty means that nobody is going to work on it. With C(take) a claim of another run is replaced.
+    type: dict
+    default: {}
   controller_time:
     description: Seconds since the epoch on the controller, to compare clocks with.
     type: float
@@ -89,7 +96,7 @@ options:
     default: /dev
 attributes:
   check_mode:
-    description: Runs the same in check mode, because it changes nothing.
+    description: Runs the same in check mode, but for O(run).
     support: full
   diff_mode:
     description: There is no change to show.
@@ -152,6 +159,13 @@ settled:
   returned: always
   type: bool
   sample: true
+run:
+  description: >-
+    C(held_by), the claim of another run that stands in the way; C(claimed), whether the host was marked as this run's;
+    C(host_key), a digest of the SSH host key.
+  returned: always
+  type: dict
+  sample: {held_by: null, claimed: false, host_key: ""}
 answers:
   description:
     - What the roles export, by the name of the module of O(also), as long as there is nothing left to do.
@@ -174,7 +188,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.mi50.preflight import also
+from ansible.module_utils.mi50.preflight import also, claim
 from ansible.module_utils.mi50.preflight.collect import Options, collect
 from ansible.module_utils.mi50.preflight.evaluate import evaluate
 from ansible.module_utils.mi50.preflight.model import FAIL, Policy, RepositoryTarget, Target
@@ -213,6 +227,7 @@ def main() -> None:
             "no_proxy": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 10},
             "also": {"type": "dict", "default": {}},
+            "run": {"type": "dict", "default": {}},
             "controller_time": {"type": "float"},
             "root": {"type": "path", "default": "/"},
             "sysfs_root": {"type": "path", "default": "/sys"},
@@ -264,11 +279,16 @@ def main() -> None:
     answers = {} if any(check.status == FAIL for check in checks) else also.ask(asked, run)
     for warning in answers.get("rocm_info", {"driver": {"warnings": []}})["driver"]["warnings"]:
         module.warn(warning)
+    settled = bool(asked) and all(name in answers or question is None for name, question in asked.items())
+    failed = any(check.status == FAIL for check in checks)
+    work = bool(given["run"]) and not settled and not failed and not module.check_mode
+    held_by = claim.claim(options.root, given["run"], take=bool(given["run"].get("take"))) if work else None
     module.exit_json(
         changed=False,
+        run={"held_by": held_by, "claimed": work and not held_by, "host_key": claim.host_key(options.root)},
         checks=[check.as_dict() for check in checks],
         answers=answers,
-        settled=bool(asked) and all(name in answers or question is None for name, question in asked.items()),
+        settled=settled,
     )
 
 

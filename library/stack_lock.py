@@ -30,6 +30,12 @@ options:
     type: list
     elements: str
     default: []
+  values:
+    description:
+      - Values that were found elsewhere, by artifact, each with C(url) and what the lock holds of its kind.
+      - When given, they are recorded and nothing is fetched.
+    type: dict
+    default: {}
   keyring:
     description: Keyring for detached signatures. Empty means the one the stack names, where that exists.
     type: path
@@ -114,6 +120,24 @@ def keyring_for(artifact: dict[str, Any], given: str) -> str | None:
     return named if named and Path(named).is_file() else None
 
 
+def record_given(module: AnsibleModule, stack: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the lock entries of values found elsewhere. Raises StackError for what the stack says otherwise."""
+    entries = []
+    for name, values in sorted(module.params["values"].items()):
+        artifact = stack["artifacts"].get(name)
+        if artifact is None:
+            raise StackError(f"{name}: the stack {stack['name']} has no such artifact; nothing was recorded")
+        # What the stack itself says needs no lock, and must be the same.
+        for key in ("sha256", "digest", "size"):
+            if artifact.get(key) not in (None, values.get(key)):
+                raise StackError(f"{name}: {key} is {values.get(key)}, expected {artifact[key]}; nothing was recorded")
+        if module.check_mode and name not in stack["unlocked"]:
+            continue
+        entry = {**values, "path": artifact["path"], "date": datetime.now(tz=timezone.utc).date().isoformat()}
+        entries.append((name, entry))
+    return entries
+
+
 def main() -> None:
     """Fetch, compare, record."""
     module = AnsibleModule(
@@ -122,6 +146,7 @@ def main() -> None:
             "cache": {"type": "path", "required": True},
             "artifacts": {"type": "list", "elements": "str", "default": []},
             "keyring": {"type": "path", "default": "", "no_log": False},
+            "values": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -131,7 +156,12 @@ def main() -> None:
     unchanged: list[str] = []
     before = lock_file.read_text(encoding="utf-8") if lock_file.exists() else ""
     try:
-        for artifact in choose(stack, module.params["artifacts"]):
+        for name, entry in record_given(module, stack):
+            if module.check_mode or record(lock_file, stack["name"], name, entry):
+                locked[name] = entry
+            else:
+                unchanged.append(name)
+        for artifact in [] if module.params["values"] else choose(stack, module.params["artifacts"]):
             name, keyring = artifact["name"], keyring_for(artifact, module.params["keyring"])
             if module.check_mode:
                 locked[name] = {"url": artifact["url"]}

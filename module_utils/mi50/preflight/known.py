@@ -25,6 +25,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_build_dir": {"type": "path"},
     "mi50_builds": {"type": "list"},
     "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},
+    "mi50_reboot_serial": {"type": "raw"},
     "mi50_expected_gpus": {"type": "int"},
     "mi50_engines": {"type": "list"},
     "mi50_container_engines": {"type": "list"},
@@ -32,6 +33,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_serial": {"type": "raw"},
     "mi50_max_fail_percentage": {"type": "int"},
     # Meant for the command line, where every value is text; the playbook converts it.
+    "mi50_take_lock": {"type": "bool", "text_allowed": True},
     "mi50_uninstall": {"type": "bool", "text_allowed": True},
     "mi50_lock": {"type": "bool", "text_allowed": True},
     "mi50_lock_artifacts": {"type": "list"},

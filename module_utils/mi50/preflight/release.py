@@ -65,7 +65,7 @@ def check_signature(status: str, pinned: str) -> None:
     raise Problem("unsigned", "no OpenPGP signature in it")
 
 
-def _fields(text: str) -> dict[str, str]:
+def fields_of(text: str) -> dict[str, str]:
     """Fields of a Release file by lower-case name; continuation lines keep their line ends."""
     found: dict[str, str] = {}
     name = ""
@@ -88,7 +88,7 @@ def _seconds(value: str, name: str) -> float:
 
 def check_fields(text: str, origin: str, now: float) -> dict[str, str]:
     """Check Origin, Date and Valid-Until of a signed Release file; return its fields. Raises Problem."""
-    fields = _fields(text)
+    fields = fields_of(text)
     found = fields.get("origin", "")
     if found != origin:
         raise Problem(

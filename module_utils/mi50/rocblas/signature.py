@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import process
+from ..apt import openpgp
 from .errors import RocblasError, SourceRejected
 
 STATUS = "[GNUPG:] "
@@ -46,8 +48,9 @@ class Verifier:
                 f"{keyring}: no such keyring; install the package archlinux-keyring or name another one."
             )
         self._signature, self._keyring = signature, Path(keyring).resolve()
+        self._scratch, usable = binary(self._keyring)
         # --output would not help: what counts is the status lines, in C locale and machine-readable.
-        argv = [tool, "--keyring", str(self._keyring), "--status-fd", "1", "--", str(Path(signature).resolve()), "-"]
+        argv = [tool, "--keyring", usable, "--status-fd", "1", "--", str(Path(signature).resolve()), "-"]
         read_end, self.stdin = os.pipe()
         environment = {**os.environ, "LC_ALL": "C"}
         self._process = process.start(
@@ -66,6 +69,7 @@ class Verifier:
         """Wait for the verdict; RocblasError unless a key of the keyring made the signature."""
         self._process.wait()
         self._reader.join()
+        self._drop()
         lines = [line[len(STATUS) :].split() for line in self._output.decode("utf-8", "replace").splitlines()]
         return judge([line for line in lines if line], self._signature, self._keyring)
 
@@ -77,6 +81,31 @@ class Verifier:
         self._reader.join()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+
+def binary(keyring: Path) -> tuple[tempfile.TemporaryDirectory[str] | None, str]:
+    """Return a keyring in the form that gpgv reads, and the folder that holds it when one had to be made.
+
+    Debian 12's archlinux-keyring (0~20231113) ships ASCII armor under the name archlinux.gpg, which gpgv cannot read.
+    Raises RocblasError for a file that holds no keys.
+    """
+    with keyring.open("rb") as stream:
+        if not stream.read(64).lstrip().startswith(b"-----BEGIN"):
+            return None, str(keyring)
+    try:
+        data = openpgp.dearmor(keyring.read_bytes())
+    except openpgp.KeyDataError as error:
+        raise RocblasError(f"{keyring}: {error}; install archlinux-keyring anew, or name another keyring.") from None
+    scratch = tempfile.TemporaryDirectory(prefix="mi50-keyring-")
+    path = Path(scratch.name) / "keyring.gpg"
+    path.write_bytes(data)
+    return scratch, str(path)
 
 
 def judge(lines: list[list[str]], signature: str, keyring: Path) -> Verdict:

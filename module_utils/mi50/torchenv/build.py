@@ -113,7 +113,7 @@ def _fresh(
     needs = scratch / "needs"
     family = [f"{name}=={version}" for name, version in asked.pins.items()]
     # pip chooses what torch's family needs besides itself and triton; it evaluates the markers for this Python.
-    lines = _needs(parts.family.values())
+    lines = needs_of(parts.family.values())
     if lines:
         (scratch / "needs.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         words = ["download", "--only-binary", ":all:", "--no-cache-dir", "--dest", str(needs), "-r", "needs.txt"]
@@ -178,7 +178,7 @@ def _fetch(asked: Wanted, minor: str, options: Mapping[str, Any], scratch: Path,
     return Parts(family, triton, held, known, [links[name].file for name, digest in digests.items() if not digest])
 
 
-def _needs(family: Any) -> list[str]:  # noqa: ANN401 - the values of a dict
+def needs_of(family: Any) -> list[str]:  # noqa: ANN401 - the values of a dict
     """What the wheels need besides one another and triton, as pip reads it."""
     known = {*TRITONS, *(canonical(path.name.partition("-")[0]) for path in family)}
     found: list[str] = []
