@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from mi50.rocblas.errors import RocblasError, SourceRejected
-from mi50.rocblas.signature import judge
+from mi50.rocblas.signature import binary, judge
 
 from tests.unit.rocblas.conftest import Runner
 
@@ -60,6 +60,20 @@ def test_a_good_signature(patch: Runner, package: Path, keys: Keys) -> None:
     assert outcome["source"]["signed_by"] == keys.fingerprint
     assert not outcome["warnings"]
     assert not patch(signature=str(sign(keys, package)), keyring=str(keys.keyring))["changed"]
+
+
+def test_an_armored_keyring_as_debian_ships_it(patch: Runner, package: Path, keys: Keys, tmp_path: Path) -> None:
+    """archlinux.gpg of Debian 12 is ASCII armor, which gpgv does not read."""
+    armored = tmp_path / "archlinux.gpg"
+    armored.write_bytes(gpg(keys.home, "--armor", "--export"))
+    assert armored.read_bytes().startswith(b"-----BEGIN PGP")
+    before = set(Path(tempfile.gettempdir()).glob("mi50-keyring-*"))
+    outcome = patch(signature=str(sign(keys, package)), keyring=str(armored))
+    assert outcome["changed"]
+    assert set(Path(tempfile.gettempdir()).glob("mi50-keyring-*")) <= before
+    armored.write_bytes(armored.read_bytes()[:200])
+    with pytest.raises(RocblasError, match="install archlinux-keyring anew"):
+        binary(armored)
 
 
 def test_an_unsigned_installation_is_checked_once_a_signature_is_asked_for(
