@@ -28,7 +28,7 @@ from ansible.module_utils.mi50.build import key as keys
 from ansible.module_utils.mi50.build.cache import Cache, run_id
 
 _ARGUMENTS = {
-    "state": {"type": "str", "choices": ["looked", "present"], "default": "present"},
+    "state": {"type": "str", "choices": ["looked", "electable", "present"], "default": "present"},
     "stack": {"type": "dict", "required": True},
     "builds": {"type": "list", "elements": "str", "required": True},
     "overrides": {"type": "dict", "default": {}},
@@ -67,6 +67,8 @@ class ActionModule(ActionBase):
             recipes = {name: self._recipe(name) for name in given["builds"]}
             if given["state"] == "looked":
                 return {**result, **self.job("look", **self._question(recipes))}
+            if given["state"] == "electable":
+                return {**result, **self._electable(recipes)}
             return {**result, **self._present(recipes)}
         except follow.NodeLost as exc:
             raise AnsibleConnectionFailure(f"{self.name}: {exc}") from exc
@@ -83,6 +85,16 @@ class ActionModule(ActionBase):
     def _question(self, recipes: dict[str, recipe.Recipe]) -> dict[str, Any]:
         builds = [recipe.asked(one, self._given["pin"].get(one.name, "")) for one in recipes.values()]
         return {"builds": builds, **{name: self._given[name] for name in ("dir", "work_dir", "python")}}
+
+    def _electable(self, recipes: dict[str, recipe.Recipe]) -> dict[str, Any]:
+        """Refuse what no host of this run could build. Raises ShareFailed."""
+        for name, one in recipes.items():
+            answers = self._answers(name)
+            sharing = share.Share(self, self._cache, self._order(one, answers[self.name]), answers, self._given["keep"])
+            would = sharing.plan()
+            if would["from"] == "nobody":
+                raise share.ShareFailed(f"{name} {one.version}: {would['why'].removeprefix('fail: ')}")
+        return {"changed": False}
 
     def _present(self, recipes: dict[str, recipe.Recipe]) -> dict[str, Any]:
         self._cache.sweep()

@@ -20,9 +20,11 @@ description:
   - Two tasks are needed, O(state=looked) first, since a host is elected from what all of them said.
 options:
   state:
-    description: C(looked) asks the host what it has. C(present) makes it have all O(builds).
+    description:
+      - C(looked) asks the host what it has. C(present) makes it have all O(builds).
+      - C(electable) fails when a build is lacking and no host of the batch could make it; it asks nobody.
     type: str
-    choices: [looked, present]
+    choices: [looked, electable, present]
     default: present
   stack:
     description: The stack, from lookup P(mi50_stack#lookup).
