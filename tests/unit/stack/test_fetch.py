@@ -164,3 +164,22 @@ def test_unknown_artifact_lists_the_files(
     code, result = run(plugin, capfd, stack=stack, cache=str(tmp_path / "c"), artifacts=["vllm-gfx906"])
     assert code == 1
     assert "rocblas-arch" in result["msg"]
+
+
+def test_what_a_mirror_found_is_recorded_and_binds(
+    plugin: Callable[[str, str], ModuleType], capfd: pytest.CaptureFixture[str], stack: dict[str, Any], tmp_path: Path
+) -> None:
+    given = {"stack": stack, "cache": str(tmp_path / "c")}
+    found = {"url": "http://m.example/x", "sha256": "ab" * 32, "size": 7}
+    code, first = run(plugin, capfd, **given, values={"rocblas-arch": found})
+    assert (code, first["changed"]) == (0, True), first
+    lock = yaml.safe_load(Path(stack["lock_file"]).read_text())["artifacts"]["rocblas-arch"]
+    assert (lock["sha256"], lock["size"]) == ("ab" * 32, 7)
+    assert lock["path"] == stack["artifacts"]["rocblas-arch"]["path"]
+    code, second = run(plugin, capfd, **given, values={"rocblas-arch": found})
+    assert (code, second["changed"], second["unchanged"]) == (0, False, ["rocblas-arch"])
+    code, other = run(plugin, capfd, **given, values={"rocblas-arch": {**found, "sha256": "cd" * 32}})
+    assert code == 1 and "locked as" in other["msg"]
+    code, unknown = run(plugin, capfd, **given, values={"nothing": {"url": "u"}})
+    assert code == 1 and "has no such artifact; nothing was recorded" in unknown["msg"]
+    assert not (tmp_path / "c").exists(), "something was fetched"
