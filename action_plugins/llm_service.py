@@ -21,6 +21,8 @@ from ansible.utils.display import Display
 _MODULE = "llm_service"
 _LOST = 600.0  # seconds that a host may be away before it is given up; the work goes on there
 _SPARE = 900  # seconds beside the loading: unpacking, giving VRAM back, and the old version's start when the new fails
+# The same where an image of 30 GB or an environment's wheels come over a line, and a version is rehearsed first.
+_FETCHING = 6 * 3600
 _POLL = 2.0
 
 
@@ -70,7 +72,9 @@ class ActionModule(ActionBase):
         """Start the work so that it outlives this connection."""
         task = self._task
         self._task = task.copy()
-        self._task.async_val = int(float(arguments.get("load_timeout") or 900) * 2 + _SPARE)
+        brings = any((arguments.get("options") or {}).get(name) for name in ("image", "wheel"))
+        loads, spare = (4, _FETCHING) if brings else (2, _SPARE)
+        self._task.async_val = int(float(arguments.get("load_timeout") or 900) * loads + spare)
         try:
             job = self._module(arguments, wrap_async=True)
         finally:
