@@ -22,7 +22,7 @@ from ..apt import keyring
 from ..preflight.release import FORMS, Problem, check_signature, fields_of, indexes
 from .errors import MirrorError
 from .files import Done, get
-from .plan import Item
+from .plan import PACKAGES, Item
 from .store import Store, write
 
 _NEEDS = ("Pre-Depends", "Depends", "Recommends")
@@ -61,7 +61,10 @@ def fill(store: Store, item: Item) -> Done:
         for text in lists.texts:
             _read(text, store.www / repository["path"], item.source[repository["path"]], packages, provided)
     wanted = [*item.what["packages"], *item.what["distribution"]]
-    missing = [name for name in wanted if name not in packages and name not in provided]
+    absent = [name for name in wanted if name not in packages and name not in provided]
+    # Not every release has each package that some role may install (Ubuntu 22.04 has no archlinux-keyring): apt there
+    # would not find it either. What the stack or a user names has to be there.
+    missing = [name for name in absent if name not in PACKAGES]
     if missing:
         raise MirrorError(
             f"{item.name}: no repository of it has {', '.join(missing)}. Correct the names (artifact_mirror_packages, "
@@ -75,7 +78,7 @@ def fill(store: Store, item: Item) -> Done:
     if theirs:  # what nodes point their apt at (client.py)
         write(store.www / item.what["listing"], json.dumps(theirs, indent=1) + "\n")
         paths.append(store.www / item.what["listing"])
-    return Done(paths, {}, received)
+    return Done(paths, {"not_offered": absent} if absent else {}, received)
 
 
 def closure(
