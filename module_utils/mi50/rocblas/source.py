@@ -44,7 +44,10 @@ class _Section(NamedTuple):
 
 
 def read(src: Path, collector: Collector, signature: str = "", keyring: str = "", threads: int = 0) -> Source:
-    """Read `src` once, decompressed by so many threads (0: one for each processor); RocblasError when it is damaged, unsafe, or its signature does not verify."""
+    """Read `src` once, decompressed by so many threads (0: one for each processor).
+
+    Raises RocblasError when it is damaged, unsafe, or its signature does not verify.
+    """
     before = identify(src)
     if src.is_dir():
         if signature:
