@@ -179,12 +179,14 @@ def _patch(folder: Path, name: str, build: str) -> dict[str, str]:
 
 def _placeholders(recipe: Mapping[str, Any]) -> None:
     texts = [*recipe["environment"].values(), *(word for command in recipe["commands"] for word in command)]
-    for text in texts:
+    # A test runs in an environment of its own, and knows of nothing else.
+    tests = [word for command in recipe["tests"] for word in command]
+    for text, known in [*((one, _PLACEHOLDERS) for one in texts), *((one, ("python",)) for one in tests)]:
         if not isinstance(text, str):
-            raise RecipeError(f"{recipe['name']}: {text!r} in environment or commands is no text: quote it")
-        unknown = [word for word in _WORD.findall(text) if word not in _PLACEHOLDERS]
+            raise RecipeError(f"{recipe['name']}: {text!r} in environment, commands or tests is no text: quote it")
+        unknown = [word for word in _WORD.findall(text) if word not in known]
         if unknown or text.count("{") != len(_WORD.findall(text)):
-            raise RecipeError(f"{recipe['name']}: {text!r}: a brace begins one of {{{'}, {'.join(_PLACEHOLDERS)}}}")
+            raise RecipeError(f"{recipe['name']}: {text!r}: a brace begins one of {{{'}, {'.join(known)}}}")
 
 
 def _parts(stack: Mapping[str, Any], recipe: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, str]:

@@ -80,16 +80,26 @@ def test_patches_count_by_content(tmp_path: Path) -> None:
         ("triton", {"environment": {"A": 1}}, ["1 in environment", "quote it"]),
         ("triton", {"environment": {"A": "{home}"}}, ["'{home}'", "{python}"]),
         ("triton", {"commands": [["sh", "-c", "x{"]]}, ["'x{'"]),
+        ("triton", {"tests": [["{python}", "-c", "assert {1}"]]}, ["assert {1}", "{python}"]),
+        ("triton", {"tests": [["{source}/x"]]}, ["'{source}/x'", "{python}"]),
         ("triton", {"patches": ["none.patch"]}, ["none.patch", "cannot be read"]),
         ("triton", {"indexes": ["nowhere"]}, ["no artifact 'nowhere'"]),
         ("triton", "v4", ["'v4' is not a mapping"]),
     ],
-    ids=["build", "field", "commit", "number", "placeholder", "brace", "patch", "index", "no mapping"],
+    ids=["build", "field", "commit", "number", "placeholder", "brace", "set", "test", "patch", "index", "no mapping"],
 )
 def test_bad_recipes(name: str, change: Any, words: list[str]) -> None:
     with pytest.raises(RecipeError) as caught:
         resolve(stack(), name, change, PATCHES)
     assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("name", ["triton", "vllm", "lmdeploy"])
+def test_every_recipe_of_the_stack_can_be_used(name: str) -> None:
+    found = resolve(stack(), name, {}, PATCHES)
+    assert found.version == (stack()["python"].get(name) or found.version)
+    for command in found.job["tests"]:
+        assert "{" not in "".join(word.format_map({"python": "/usr/bin/python3"}) for word in command)
 
 
 def test_an_empty_base_is_named() -> None:
