@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import engine, fleet, inventory, nodes, site
+from lab import depot, engine, fleet, inventory, nodes, site
 from lab.console import say
 from lab.image import build as image
 from lab.mirror import server
@@ -193,7 +194,7 @@ def main(settings: Settings, rest: list[str]) -> int:
     nodes.up(settings, image.node(settings))
     inventory.write(settings, server.up(settings))
     with fleet.Builds(settings) as given:
-        arguments = [*given, *options.arguments]
+        arguments = [*given, "-e", json.dumps(depot.light(settings)), *options.arguments]
         said = strike(settings, events, arguments)
         say(f"the run that was struck: {site.parse_recap(said) or 'ended without a recap'}")
         heal(settings)

@@ -32,7 +32,8 @@ UPSTREAM = {
 # What the lab's upstream does not have: the real engines' archives and images.
 WITHOUT = (
     *("llama-cpp-vulkan", "lmstudio-llmster", "vllm-gfx906", "vllm-gfx906-0.11.2"),
-    *("vllm-image", "vllm-image-mixa3607", "vllm-image-mobydick"),
+    *("vllm-image", "vllm-image-mixa3607", "vllm-image-mobydick", "build-vllm", "build-lmdeploy", "lmdeploy"),
+    "triton-kernels",
 )
 BUILD = "small"
 EXPORTED = "/srv/mi50-exported"
@@ -91,12 +92,16 @@ def write_inventory(settings: Settings, upstream: str) -> str:
     (folder(settings) / "hosts.yml").write_text(text)
     base = f"http://{address}:8090"
     given: dict[str, object] = {name: f"{base}/{name.removeprefix('mi50_url_')}" for name in UPSTREAM}
-    # A light thing to build: what is measured here is what crosses the network.
-    recipe = {"commit": git.commits(tree.docroot(settings))[BUILD], "job_mib": 400, "disk_gib": 0.5}
-    given["build_once_overrides"] = {"triton": recipe}
+    given.update(light(settings))
     given.update(mi50_stack_lock_file=str(lock_file(settings)), artifact_mirror_client_base=base)
     (folder(settings) / "nodes.json").write_text(json.dumps(given))
     return address
+
+
+def light(settings: Settings) -> dict[str, object]:
+    """Variables for a light thing to build: what these runs are about is not the compiler."""
+    recipe = {"commit": git.commits(tree.docroot(settings))[BUILD], "job_mib": 400, "disk_gib": 0.5}
+    return {"build_once_overrides": {"triton": recipe}}
 
 
 def lock_file(settings: Settings) -> Path:

@@ -95,7 +95,7 @@ def differs(store: Store, item: Item) -> str:
     return next(filter(None, reasons), "")
 
 
-_LISTS = ("packages", "distribution", "pythons", "requirements")
+_LISTS = ("packages", "distribution", "pythons", "requirements", "beside")
 
 
 def _difference(key: str, expected: Any, now: Any) -> str:  # noqa: ANN401 - a value of an item, whatever its key holds
@@ -122,8 +122,9 @@ def refuse_itself(wanted: Sequence[Item], served_as: Iterable[str]) -> None:
     """Raise MirrorError when an upstream address is the mirror's own: it would wait for itself."""
     for base in filter(None, served_as):
         for item in wanted:
-            for address in item.source.values():
-                if isinstance(address, str) and (f"{address}/").startswith(f"{base.rstrip('/')}/"):
+            values = item.source.values()
+            for address in [one for value in values for one in ([value] if isinstance(value, str) else value)]:
+                if (f"{address}/").startswith(f"{base.rstrip('/')}/"):
                     raise MirrorError(
                         f"{item.name}: its upstream address is this mirror itself ({address}). Set mi50_url_* for the "
                         "group of nodes alone, not for all hosts."

@@ -63,10 +63,8 @@ def items(stack: Mapping[str, Any], settings: Settings) -> list[Item]:
         merged = {**artifact, **known.get(name, {})}
         if merged.get("url"):
             found.append(_artifact(stack, merged, pythons, settings.keyring))
-    requirements = sorted({line for build in stack.get("builds", []) for line in build.get("requirements", [])})
-    if requirements:
-        what = {"requirements": requirements, "pythons": pythons}
-        found.append(Item("build-requirements", "pypi", what, {"pypi": stack["bases"].get("mi50_url_pypi") or ""}))
+    # One for each build: two of them may pin the same project differently.
+    found += [_build(stack, build, pythons) for build in stack.get("builds", []) if build.get("requirements")]
     hubs = {name: stack["bases"].get(f"mi50_url_{name}") or "" for name in ("huggingface", "modelscope")}
     found += [
         Item(f"model-{model['name']}", "model", {"model": dict(model)}, hubs)
@@ -110,6 +108,24 @@ def _filtered(found: list[Item], settings: Settings) -> list[Item]:
         for item in found
         if (not settings.only or item.name in settings.only) and item.name not in settings.without
     ]
+
+
+def _build(stack: Mapping[str, Any], build: Mapping[str, Any], pythons: Sequence[str]) -> Item:
+    """What a build asks the package index for, and the indexes it asks besides."""
+    low, dummy, high = str(build.get("requires_python") or "3.0-3.99").partition("-")
+    fitting = [one for one in pythons if _minor(low) <= _minor(one) <= _minor(high or low)]
+    indexes = [stack["artifacts"][name] for name in build.get("indexes", [])]
+    what = {
+        "requirements": sorted(build["requirements"]),
+        "pythons": fitting,
+        "beside": [f"{folder(one['base'])}/{one['path']}" for one in indexes],
+    }
+    source = {"pypi": stack["bases"].get("mi50_url_pypi") or "", "indexes": [one["url"] for one in indexes]}
+    return Item(f"build-{build['name']}", "pypi", what, source)
+
+
+def _minor(version: str) -> int:
+    return int(version.partition(".")[2])
 
 
 def _key(stack: Mapping[str, Any], settings: Settings) -> Item:

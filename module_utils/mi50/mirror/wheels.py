@@ -83,13 +83,14 @@ def _download(store: Store, item: Item, needs: dict[str, list[str]]) -> tuple[li
     """Let pip choose for each Python what these requirements need, and lay it out as an index."""
     root = store.www / "pypi"
     root.mkdir(parents=True, exist_ok=True)
+    places = [store.www / path for path in item.what.get("beside", []) if (store.www / path).is_dir()]
     chosen: set[Path] = set()
     received = 0
     for minor, lines in needs.items():
         if not lines:
             continue
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=root) as scratch:
-            for path in _pip(item, minor, lines, Path(scratch)):
+            for path in _pip(item, minor, lines, Path(scratch), places):
                 target = root / _project(path) / path.name
                 if not target.exists():
                     received += path.stat().st_size
@@ -102,7 +103,7 @@ def _download(store: Store, item: Item, needs: dict[str, list[str]]) -> tuple[li
     return sorted(chosen), received
 
 
-def _pip(item: Item, minor: str, lines: Sequence[str], folder: Path) -> list[Path]:
+def _pip(item: Item, minor: str, lines: Sequence[str], folder: Path, places: Sequence[Path]) -> list[Path]:
     tag = "cp" + minor.replace(".", "")
     words = ["--python-version", minor, "--implementation", "cp", "--abi", tag, "--abi", "abi3", "--abi", "none"]
     words += [word for name in PLATFORMS for word in ("--platform", name)]
@@ -110,6 +111,11 @@ def _pip(item: Item, minor: str, lines: Sequence[str], folder: Path) -> list[Pat
     if base:
         place = urlsplit(base)
         words += ["--index-url", base, *(["--trusted-host", place.netloc] if place.scheme == "http" else [])]
+    for url in item.source.get("indexes", []):
+        host = urlsplit(url)
+        words += ["--extra-index-url", url, *(["--trusted-host", host.netloc] if host.scheme == "http" else [])]
+    # What is in the mirror already is not fetched again.
+    words += [word for place in places for word in ("--find-links", str(place))]
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     command = ["python3", "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", *words, "--dest", str(folder), "-r", str(folder / "requirements.txt")]

@@ -27,10 +27,14 @@ def by_name(stack: dict[str, Any], **settings: Any) -> dict[str, plan.Item]:
 def test_everything_of_the_stack_has_a_place(stack: dict[str, Any]) -> None:
     items = by_name(stack)
     assert set(stack["artifacts"]) <= set(items)
-    assert {"rocm-key", "apt-debian-12", "apt-ubuntu-22.04", "apt-ubuntu-24.04", "build-requirements"} <= set(items)
+    assert {"rocm-key", "apt-debian-12", "apt-ubuntu-22.04", "apt-ubuntu-24.04", "build-triton", "build-vllm"} <= set(
+        items
+    )
     assert items["rocblas-arch"].what["path"].startswith("arch_archive/packages/r/rocblas/")
     assert items["rocblas-arch"].what["signature"].endswith(".sig")
     assert items["torch-index"].what["pythons"] == ["3.10", "3.11", "3.12"]
+    assert items["build-vllm"].what["beside"] == ["pytorch/rocm6.4"]
+    assert items["build-vllm"].source["indexes"] == ["https://download.pytorch.org/whl/rocm6.4"]
     assert items["vllm-image"].what["path"] == "nalanzeyu/vllm-gfx906"
     assert items["apt-debian-12"].what["repositories"][0]["path"] == "radeon/rocm/apt/6.4.3"
     assert "rocm" in items["apt-debian-12"].what["packages"]
