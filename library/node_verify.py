@@ -84,30 +84,22 @@ checks:
       remedy: ""
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.mi50.preflight import also
+from ansible.module_utils.mi50.preflight.asked import QuestionError, questions, runner
 from ansible.module_utils.mi50.verify.ask import ask
 from ansible.module_utils.mi50.verify.collect import Roots, collect
 from ansible.module_utils.mi50.verify.judge import judge
 
 
-def questions(module: AnsibleModule) -> dict[str, dict[str, Any]]:
-    """Return the questions with valid options; end the module for others."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, options in module.params["questions"].items():
-        if name not in also.NAMES:
-            module.fail_json(msg=f"questions: {name} is none of {', '.join(also.NAMES)}")
-        if not options:
-            continue
-        checked = ArgumentSpecValidator(also.module(name).SPEC).validate(options)
-        if checked.error_messages:
-            module.fail_json(msg=f"questions: {name}: {'; '.join(checked.error_messages)}")
-        found[name] = checked.validated_parameters
-    return found
+def validated(spec: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Check options as Ansible checks a module's."""
+    checked = ArgumentSpecValidator(spec).validate(options)
+    return checked.validated_parameters, checked.error_messages
 
 
 def main() -> None:
@@ -124,16 +116,14 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def run(command: list[str]) -> tuple[int, str]:
-        program = module.get_bin_path(command[0])
-        if program is None:
-            return 127, ""
-        code, out, dummy = module.run_command([program, *command[1:]], environ_update={"LANGUAGE": "C", "LC_ALL": "C"})
-        return code, out
-
     given = module.params
+    run = runner(module)
+    try:
+        asked = {name: options for name, options in questions(given["questions"], validated).items() if options}
+    except QuestionError as error:
+        module.fail_json(msg=f"questions: {error}")
     roots = Roots(Path(given["root"]), Path(given["sysfs_root"]), Path(given["proc_root"]), Path(given["dev_root"]))
-    seen = collect(roots, given["version"], ask(questions(module), run), run)
+    seen = collect(roots, given["version"], ask(asked, run), run)
     module.exit_json(changed=False, checks=[check.as_dict() for check in judge(seen)])
 
 

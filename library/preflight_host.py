@@ -183,32 +183,24 @@ answers:
       sample: {files: {/opt/rocm-6.4.3: 156}}
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.mi50.preflight import also, claim
+from ansible.module_utils.mi50.preflight.asked import QuestionError, questions, runner
 from ansible.module_utils.mi50.preflight.collect import Options, collect
 from ansible.module_utils.mi50.preflight.evaluate import evaluate
 from ansible.module_utils.mi50.preflight.model import FAIL, Policy, RepositoryTarget, Target
 from ansible.module_utils.mi50.preflight.targets import repository_for, targets_for
 
 
-def questions(module: AnsibleModule) -> dict[str, dict[str, Any] | None]:
-    """Return O(also) with valid options; end the module for others."""
-    found: dict[str, dict[str, Any] | None] = {}
-    for name, options in module.params["also"].items():
-        if name not in also.NAMES:
-            module.fail_json(msg=f"also: {name} is none of {', '.join(also.NAMES)}")
-        if not options:
-            found[name] = options
-            continue
-        checked = ArgumentSpecValidator(also.module(name).SPEC).validate(options)
-        if checked.error_messages:
-            module.fail_json(msg=f"also: {name}: {'; '.join(checked.error_messages)}")
-        found[name] = checked.validated_parameters
-    return found
+def validated(spec: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Check options as Ansible checks a module's."""
+    checked = ArgumentSpecValidator(spec).validate(options)
+    return checked.validated_parameters, checked.error_messages
 
 
 def main() -> None:
@@ -237,16 +229,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
-    asked = questions(module)
+    run = runner(module)
+    try:
+        asked = questions(given["also"], validated)
+    except QuestionError as error:
+        module.fail_json(msg=f"also: {error}")
     stack: dict[str, Any] = given["stack"]
     min_free = {path: float(value) for path, value in (given["min_free_gib"] or stack["disk_gib"]).items()}
-
-    def run(command: list[str]) -> tuple[int, str]:
-        program = module.get_bin_path(command[0])
-        if program is None:
-            return 127, ""
-        code, out, _err = module.run_command([program, *command[1:]], environ_update={"LANGUAGE": "C", "LC_ALL": "C"})
-        return code, out
 
     def targets(os_id: str, os_version: str) -> list[Target]:
         return targets_for(stack, given["bases"], os_id, os_version)

@@ -183,6 +183,12 @@ missing:
   returned: always
   type: dict
   sample: {apt_modules: [python3-apt], packages: [rocm], extra_packages: [], groups: [], users: [], memberships: []}
+stale_links:
+  description: Prefixes that update-alternatives still offers as C(/opt/rocm) although their release is gone.
+  returned: success
+  type: list
+  elements: str
+  sample: [/opt/rocm-6.4.3]
 wrong_origin:
   description: Installed ROCm packages that come from no repository of O(uris).
   returned: always

@@ -24,6 +24,8 @@ from lab.settings import Settings
 
 STANDINS = Path(__file__).parents[1] / "standins"
 INDEX = "rocm6.4"
+# PyTorch's indexes, one a ROCm: what torch.version.hip says there, and whether its rocBLAS still has gfx906 kernels.
+INDEXES = {INDEX: ("6.4.43484-123eb5128", False), "rocm6.3": ("6.3.42131-fa1d09cbd", True)}
 LINUX = "manylinux_2_28_x86_64"
 # Bookworm's Python and a neighbour's, so that the choice of a wheel is one.
 PYTHONS = ("311", "312")
@@ -92,13 +94,15 @@ def page(folder: Path, project: str, files: list[Path], *, beside: str) -> None:
     target.write_text(f"<!DOCTYPE html><html><body><h1>Links for {project}</h1>\n{links}</body></html>\n")
 
 
-def family(libraries: Mapping[str, Path], python: str, release: str = "2.9.0", vision: str = "0.24.0") -> list[Wheel]:
+def family(
+    libraries: Mapping[str, Path], python: str, release: str = "2.9.0", vision: str = "0.24.0", index: str = INDEX
+) -> list[Wheel]:
     """torch, torchvision, torchaudio of one release for one Python, and the triton they need."""
-    tag, local = f"cp{python}-cp{python}-{LINUX}", f"+{INDEX}"
+    tag, local = f"cp{python}-cp{python}-{LINUX}", f"+{index}"
     code = {f"torch/{path.name}": path for path in sorted((STANDINS / "standin_torch").glob("*.py"))}
     inside: dict[str, str | bytes | Path] = {
         **code,
-        "torch/version.py": f'__version__ = "{release}{local}"\nhip = "6.4.43484-123eb5128"\ncuda = None\n',
+        "torch/version.py": f'__version__ = "{release}{local}"\nhip = "{INDEXES[index][0]}"\ncuda = None\n',
         "torch/lib/librocblas.so": STANDINS / "standin_library.txt",
         "torch/lib/libtorch_hip.so": STANDINS / "standin_library.txt",
         "torchgen/__init__.py": "",
@@ -119,13 +123,16 @@ def triton(name: str, version: str, python: str, flavour: str) -> Wheel:
     return Wheel(name, version, f"cp{python}-cp{python}-linux_x86_64", (), {"triton/__init__.py": code})
 
 
-def catalogs(deb: Path, members: list[str], folder: Path) -> dict[str, Path]:
-    """rocBLAS's real files of a wheel without gfx906: every shared catalog, other architectures' indexes, a kernel."""
+def catalogs(deb: Path, members: list[str], folder: Path, *, gfx906: bool = False) -> dict[str, Path]:
+    """rocBLAS's real files of a wheel: every shared catalog, other indexes, a kernel; gfx906 if asked for."""
     chosen = [
         name
         for name in members
-        if rocblas.architecture(name) != "gfx906"
-        and ("fallback.dat" in name or "_lazy_" in name or "Kernels.so-000-gfx908" in name)
+        if (gfx906 and rocblas.architecture(name) == "gfx906")
+        or (
+            rocblas.architecture(name) != "gfx906"
+            and ("fallback.dat" in name or "_lazy_" in name or "Kernels.so-000-gfx908" in name)
+        )
     ]
     rocblas.unpack(deb, chosen, folder)
     return {path.name: path for path in sorted(folder.iterdir())}
@@ -135,20 +142,21 @@ def build(settings: Settings, deb: Path, members: list[str], root: Path) -> None
     """Lay out `root`/pytorch (PyTorch's index), `root`/gfx906 (stand-ins of our triton), and add to `root`/pypi."""
     with step("Building the wheel indexes (stand-ins of torch, real small packages)"):
         with tempfile.TemporaryDirectory(prefix=".catalogs-", dir=settings.cache) as scratch:
-            libraries = catalogs(deb, members, Path(scratch) / "library")
-            lay_out(libraries, root)
+            for index, (_hip, gfx906) in INDEXES.items():
+                lay_out(catalogs(deb, members, Path(scratch) / index, gfx906=gfx906), root, index)
         _real(settings, root / "pypi")
 
 
-def lay_out(libraries: Mapping[str, Path], root: Path) -> None:
+def lay_out(libraries: Mapping[str, Path], root: Path, index: str = INDEX) -> None:
     """The stand-ins: for both Pythons, and an older release as the real index has it, for what is before an upgrade."""
-    wheels = [wheel for python in PYTHONS for wheel in family(libraries, python)]
-    wheels += family(libraries, PYTHONS[0], "2.8.0", "0.23.0")[:3]
+    wheels = [wheel for python in PYTHONS for wheel in family(libraries, python, index=index)]
+    if index == INDEX:
+        wheels += family(libraries, PYTHONS[0], "2.8.0", "0.23.0")[:3]
     files: dict[str, list[Path]] = {}
     for wheel in wheels:
-        files.setdefault(wheel.name, []).append(write(wheel, root / "pytorch" / INDEX))
+        files.setdefault(wheel.name, []).append(write(wheel, root / "pytorch" / index))
     for name, paths in files.items():
-        page(root / "pytorch" / INDEX, name, paths, beside="../")
+        page(root / "pytorch" / index, name, paths, beside="../")
     for name in ("triton", "pytorch-triton-rocm"):
         write(triton(name, f"{TRITON}+gfx906", PYTHONS[0], "gfx906"), root / "gfx906")
 

@@ -114,6 +114,14 @@ FIRST = [
         "apt-get install -y -qq rocm >/dev/null 2>&1; apt-mark manual rocm >/dev/null",
     ),
     Fault("node2", "rocm.agents", "fail", *moved("/opt/rocm-6.4.3/bin/rocminfo")),
+    # Not one that the stack names: another package of its own needs it.
+    Fault(
+        "node2",
+        "dpkg.depends",
+        "fail",
+        "dpkg --remove --force-depends hipblaslt >/dev/null 2>&1",
+        "apt-get install -y -qq hipblaslt >/dev/null 2>&1; apt-mark auto hipblaslt >/dev/null",
+    ),
 ]
 SECOND = [
     Fault(
@@ -132,6 +140,22 @@ SECOND = [
         *changed("$(ls {tree}/bus/pci/devices/*/mem_info_vis_vram_total | head -1)", "17179869184"),
     ),
     Fault("node2", "rocm.origin", "fail", *moved("/etc/apt/sources.list.d/mi50-rocm.sources")),
+    Fault(
+        "node2",
+        "torch.environments",
+        "fail",
+        *moved(
+            "/opt/mi50-aipc/venvs/torch/lib/python3.11/site-packages/torch/lib/rocblas/library/Kernels.so-000-gfx906.hsaco"
+        ),
+    ),
+    Fault(
+        "node1",
+        "build.triton",
+        "fail",
+        "f=$(find /var/cache/mi50-aipc/builds -name '*.whl' | head -1); cp -p $f /var/tmp/wheel;"
+        " printf X | dd of=$f bs=1 seek=99 conv=notrunc status=none",
+        "cp -p /var/tmp/wheel $(find /var/cache/mi50-aipc/builds -name '*.whl' | head -1)",
+    ),
     Fault(
         "node2",
         "gpu.kfd",

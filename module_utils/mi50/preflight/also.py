@@ -6,73 +6,84 @@ that mends it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from ..rocm.info import Runner
 
 # Engines ask by the name of their role, all of them the same.
 ENGINES = ("llama_cpp", "lmstudio", "vllm", "lmdeploy")
-# In the order of the roles.
-NAMES = (
-    "rocm_info",
-    "gfx906_rocblas",
-    "fan_info",
-    "gpu_power_info",
-    "build_once",
-    "torch_env",
-    "container_engine",
-    "model",
-    *ENGINES,
-)
+
+
+class Question(NamedTuple):
+    """`load` returns the module that has SPEC and answer(); `short` makes of its answer what the preflight hands on.
+
+    Loaded when asked, because a node compiles what is imported in every run, and few nodes are asked everything. Each
+    import is written out: Ansible sends a node what it finds in import statements.
+    """
+
+    load: Callable[[], Any]
+    short: Callable[[Any, Mapping[str, Any], Runner], dict[str, Any] | None]
+
+
+# ruff: noqa: PLC0415 - see above
+def _load_rocm() -> Any:  # noqa: ANN401 - a module of this package
+    from ..rocm import question
+
+    return question
+
+
+def _load_rocblas() -> Any:  # noqa: ANN401
+    from ..rocblas import question
+
+    return question
+
+
+def _load_fan() -> Any:  # noqa: ANN401
+    from ..fan import question
+
+    return question
+
+
+def _load_power() -> Any:  # noqa: ANN401
+    from ..power import question
+
+    return question
+
+
+def _load_build() -> Any:  # noqa: ANN401
+    from ..build import question
+
+    return question
+
+
+def _load_torchenv() -> Any:  # noqa: ANN401
+    from ..torchenv import question
+
+    return question
+
+
+def _load_containers() -> Any:  # noqa: ANN401
+    from ..containers import question
+
+    return question
+
+
+def _load_models() -> Any:  # noqa: ANN401
+    from ..models import question
+
+    return question
+
+
+def _load_serve() -> Any:  # noqa: ANN401
+    from ..serve import question
+
+    return question
 
 
 def module(name: str) -> Any:  # noqa: ANN401 - a module of this package: SPEC and answer()
-    """Return the module that knows a question. KeyError for a name that is none of NAMES.
-
-    Imported when asked for, because a node compiles what is imported in every run, and few nodes are asked everything.
-    """
-    # ruff: noqa: PLC0415 - see above
-    found: Any
-    if name == "rocm_info":
-        from ..rocm import question as rocm
-
-        found = rocm
-    elif name == "gfx906_rocblas":
-        from ..rocblas import question as rocblas
-
-        found = rocblas
-    elif name == "fan_info":
-        from ..fan import question as fan
-
-        found = fan
-    elif name == "gpu_power_info":
-        from ..power import question as power
-
-        found = power
-    elif name == "build_once":
-        from ..build import question as build
-
-        found = build
-    elif name == "torch_env":
-        from ..torchenv import question as torchenv
-
-        found = torchenv
-    elif name == "container_engine":
-        from ..containers import question as containers
-
-        found = containers
-    elif name == "model":
-        from ..models import question as models
-
-        found = models
-    elif name in ENGINES:
-        from ..serve import question as serve
-
-        found = serve
-    else:
-        raise KeyError(name)
-    return found
+    """Return the module that knows a question. KeyError for a name that is none of NAMES."""
+    return QUESTIONS[name].load()
 
 
 def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[str, dict[str, Any]]:
@@ -88,7 +99,7 @@ def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[
             continue
         if asked and name in ("torch_env", *ENGINES):
             asked = module(name).with_builds(asked, answers.get("build_once"))
-        answer = _SHORT[name](module(name), asked, run) if asked else None
+        answer = QUESTIONS[name].short(module(name), asked, run) if asked else None
         if answer is None:
             break
         answers[name] = answer
@@ -166,14 +177,16 @@ def _engine(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str,
 
 
 _OF_A_BUILD = ("path", "sha256", "size", "version", "key")
-_SHORT = {
-    "rocm_info": _rocm,
-    "gfx906_rocblas": _rocblas,
-    "fan_info": _fan,
-    "gpu_power_info": _power,
-    "build_once": _build,
-    "torch_env": _torch,
-    "container_engine": _containers,
-    "model": _models,
-    **dict.fromkeys(ENGINES, _engine),
+# In the order of the roles.
+QUESTIONS = {
+    "rocm_info": Question(_load_rocm, _rocm),
+    "gfx906_rocblas": Question(_load_rocblas, _rocblas),
+    "fan_info": Question(_load_fan, _fan),
+    "gpu_power_info": Question(_load_power, _power),
+    "build_once": Question(_load_build, _build),
+    "torch_env": Question(_load_torchenv, _torch),
+    "container_engine": Question(_load_containers, _containers),
+    "model": Question(_load_models, _models),
+    **dict.fromkeys(ENGINES, Question(_load_serve, _engine)),
 }
+NAMES = tuple(QUESTIONS)

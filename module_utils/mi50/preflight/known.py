@@ -35,6 +35,9 @@ SHARED: dict[str, dict[str, Any]] = {
     # Meant for the command line, where every value is text; the playbook converts it.
     "mi50_take_lock": {"type": "bool", "text_allowed": True},
     "mi50_uninstall": {"type": "bool", "text_allowed": True},
+    "mi50_uninstall_data": {"type": "bool", "text_allowed": True},
+    "mi50_keep_packages": {"type": "list"},
+    "mi50_rollback": {"type": "str"},
     "mi50_lock": {"type": "bool", "text_allowed": True},
     "mi50_lock_artifacts": {"type": "list"},
     "mi50_lock_models": {"type": "list"},

@@ -92,6 +92,16 @@ def rocm_version(roots: Roots, version: str) -> str | None:
     return _text(roots.root / f"opt/rocm-{version}/.info/version")
 
 
+def stale_links(roots: Roots) -> list[str]:
+    """Releases that update-alternatives still offers as /opt/rocm although they are gone.
+
+    A package that is replaced by another version of itself, as in a change of the stack, does not take its entry back.
+    """
+    entries = (_text(roots.root / "var/lib/dpkg/alternatives/rocm") or "").splitlines()
+    offered = [line for line in entries if line.startswith("/opt/rocm-")]
+    return [path for path in offered if not (roots.root / path[1:] / ".info/version").exists()]
+
+
 def groups_of(roots: Roots, users: list[str], groups: list[str]) -> dict[str, list[str]]:
     """For each of `users` the groups of `groups` it lacks; a user that does not exist lacks them all."""
     members: dict[str, set[str]] = {}

@@ -140,6 +140,7 @@ def collect(roots: host.Roots, wanted: Wanted, runner: Runner) -> dict[str, Any]
                 if lacking
             ],
         },
+        "stale_links": host.stale_links(roots) if wanted.packages else [],
         "wrong_origin": _wrong_origins(wanted, sorted({*installed, *named}), runner),
         "dpkg_audit": audit,
         "gpus": host.gpus(roots),
@@ -152,6 +153,7 @@ def collect(roots: host.Roots, wanted: Wanted, runner: Runner) -> dict[str, Any]
 def settled(seen: Mapping[str, Any]) -> bool:
     """Tell from what `collect` found whether nothing is left to do, the apt source aside."""
     lacks = [*seen["missing"].values(), seen["driver"]["packages"], seen["problems"], seen["wrong_origin"]]
+    lacks.append(seen["stale_links"])
     # The DKMS driver has an apt source of its own, which nobody has looked at here.
     return not any(lacks) and seen["driver"]["mode"] != "dkms"
 

@@ -46,6 +46,7 @@ _HARMFUL: Mapping[str, str] = {
     "HSA_OVERRIDE_GFX_VERSION": "a real gfx906 needs none, and it forces every GPU of a mixed host",
     "ROCBLAS_TENSILE_LIBPATH": "libraries of one build with kernels of another end in hipErrorInvalidDeviceFunction",
 }
+_SHOWN = 4
 _HIDING = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
@@ -108,6 +109,18 @@ def check_loader(seen: Seen) -> Check:
     return Check("rocm.loader", title, FAIL, found, wanted, remedy)
 
 
+def check_depends(seen: Seen) -> Check:
+    """No package lacks one that it needs: dpkg lets itself be forced, apt then refuses all work."""
+    title, wanted = "Dependencies", "every package has what it needs"
+    if seen.unmet is None:
+        return Check("dpkg.depends", title, SKIP, "no dpkg")
+    if not seen.unmet:
+        return Check("dpkg.depends", title, OK, "met", wanted)
+    more = f" and {len(seen.unmet) - _SHOWN} more" if len(seen.unmet) > _SHOWN else ""
+    remedy = "`sudo apt-get --fix-broken install` brings back what was forced off; then site.yml"
+    return Check("dpkg.depends", title, FAIL, "; ".join(seen.unmet[:_SHOWN]) + more, wanted, remedy)
+
+
 def check_agents(seen: Seen) -> Check:
     """ROCm's own list has every card: driver, groups, libraries and visibility in one."""
     title, wanted = "rocminfo", f"gfx906 {len(seen.gfx906)} times"
@@ -151,6 +164,7 @@ HOST_CHECKS = (
     check_iommu,
     check_link,
     check_loader,
+    check_depends,
     check_agents,
     check_override,
     check_visible,

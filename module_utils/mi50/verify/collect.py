@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..amdgpu.inventory import collect as collect_gpus
 from ..preflight.collect import read_kernel_log
+from . import depends
 from .model import Card, Listener, Seen, Setting
 
 # Runs a command; returns its exit code and standard output. A missing program is (127, "").
@@ -54,6 +55,7 @@ def collect(roots: Roots, version: str, answers: Mapping[str, Mapping[str, Any] 
         agents=agents,
         agents_error=error,
         listeners=read_listeners(roots.proc),
+        unmet=None if (unmet := depends.unmet(roots.root)) is None else tuple(unmet),
         answers=answers,
     )
 

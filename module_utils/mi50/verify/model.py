@@ -36,7 +36,10 @@ class Card(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Everything the checks look at. `answers` are those of the roles' questions by module, or texts of refusals."""
+    """Everything the checks look at. `answers` are those of the roles' questions by module, or texts of refusals.
+
+    `unmet` are packages with what they need and lack, None where there is no dpkg.
+    """
 
     gfx906: tuple[str, ...]
     kfd_device: bool
@@ -50,4 +53,5 @@ class Seen(NamedTuple):
     agents: tuple[str, ...] | None
     agents_error: str
     listeners: tuple[Listener, ...] | None
+    unmet: tuple[str, ...] | None
     answers: Mapping[str, Mapping[str, Any] | str]

@@ -192,6 +192,7 @@ def test_secure_boot(roots):
         ({"driver": {"mode": "dkms", "packages": []}}, False),
         ({"problems": ["dpkg: amdgpu-dkms half-configured"]}, False),
         ({"wrong_origin": [{"name": "rocminfo"}]}, False),
+        ({"stale_links": ["/opt/rocm-6.4.3"]}, False),
     ],
 )
 def test_settled_only_when_nothing_is_left_to_do(change, expected):
@@ -200,5 +201,6 @@ def test_settled_only_when_nothing_is_left_to_do(change, expected):
         "driver": {"mode": "inbox", "packages": []},
         "problems": [],
         "wrong_origin": [],
+        "stale_links": [],
     }
     assert info.settled({**seen, **change}) is expected

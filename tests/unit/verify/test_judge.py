@@ -46,6 +46,7 @@ HEALTHY = Seen(
     agents=("gfx906", "gfx906"),
     agents_error="",
     listeners=(Listener("127.0.0.1", 8000), Listener(ANY, 22)),
+    unmet=(),
     answers=ANSWERS,
 )
 
@@ -72,6 +73,7 @@ def kernels(problem: str) -> dict[str, Any]:
 
 FAULTS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     # what is wrong: (the fault, id, status, words of the finding)
+    "forced off": ({"unmet": ("rocm-hip-sdk needs hipblas (= 2.4)",)}, "dpkg.depends", FAIL, "needs hipblas"),
     "no compute device": ({"kfd_device": False}, "kernel.kfd", FAIL, "/dev/kfd is missing"),
     "atomics": (
         log("kfd kfd: amdgpu: skipped device 1002:66a1, PCI rejects atomics 730<0"),
