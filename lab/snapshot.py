@@ -27,7 +27,7 @@ LEFT_OUT = {
     r"/var/lib/logrotate(/.*)?": "time stamps of logrotate",
     r"/var/lib/(docker|containerd)/.*": "a volume of the lab's node",
     r"/home/ops/\.ansible(/.*)?": "Ansible's folder for modules it sends",
-    r"/root/\.ansible(/.*)?": "Ansible's folder for modules it sends",
+    r"/root[/]\.ansible(/.*)?": "Ansible's folder for modules it sends",
 }
 # Counters and random numbers; the host's other containers move them.
 KERNEL_LEFT_OUT = (

@@ -106,12 +106,6 @@ options:
       - Two threads halve the time for Debian's package and take about 140 MiB, V(1) about 10 MiB.
     type: int
     default: 0
-  gone:
-    description:
-      - With O(state=absent) O(dest) are patterns such as C(/opt/rocm-*), of which only those ROCm prefixes count
-        that hold our kernels although the packages of the release are gone. Empty folders go with them.
-    type: bool
-    default: false
 notes:
   - What is proven before anything in a library changes - the digests that the package lists (C(.MTREE), C(md5sums)),
     the architecture inside every code object, that every file which the lazy index and the catalogs name is there, and
@@ -158,12 +152,6 @@ EXAMPLES = r"""
   gfx906_rocblas:
     dest: /opt/rocm-6.4.3
     state: absent
-
-- name: Take them out of releases of ROCm that were removed
-  gfx906_rocblas:
-    dest: [/opt/rocm-*]
-    state: absent
-    gone: true
 """
 
 RETURN = r"""
@@ -284,10 +272,8 @@ diff:
   sample: {before: "", after: "TensileLibrary_lazy_gfx906.dat 23456 bytes\n"}
 """
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.mi50.rocblas import orphans, question
+from ansible.module_utils.mi50.rocblas import question
 from ansible.module_utils.mi50.rocblas.request import Request
 from ansible.module_utils.mi50.rocblas.run import run_all
 
@@ -295,7 +281,7 @@ from ansible.module_utils.mi50.rocblas.run import run_all
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**question.SPEC, "gone": {"type": "bool", "default": False}},
+        argument_spec=question.SPEC,
         required_if=[("state", "present", ["src"])],
         required_by={"signature": ["keyring"]},
         supports_check_mode=True,
@@ -303,14 +289,9 @@ def main() -> None:
     if module.params["threads"] < 0:
         module.fail_json(msg=f"threads is {module.params['threads']}: give 0 for one on each processor, or a number")
     destinations = module.params.pop("dest")
-    gone = module.params.pop("gone") and module.params["state"] == "absent"
-    destinations = orphans.find(destinations) if gone else destinations
     result, failure = run_all(Request("", check_mode=module.check_mode, **module.params), destinations)
     for warning in result.pop("warnings"):
         module.warn(warning)
-    if gone and not module.check_mode:
-        for prefix in destinations:
-            orphans.tidy(Path(prefix))
     if failure:
         module.fail_json(msg=failure.message, source_rejected=failure.rejected, **result)
     module.exit_json(**result)

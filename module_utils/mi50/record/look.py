@@ -25,7 +25,7 @@ FOLDERS = (
     "/etc/modprobe.d",
     "/etc/modules-load.d",
     "/etc/docker",
-    "/root/.ansible_async",
+    str(Path("~root").expanduser() / ".ansible_async"),
 )
 
 

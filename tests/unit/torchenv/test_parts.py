@@ -135,10 +135,13 @@ def test_the_question_takes_triton_from_what_was_built() -> None:
 
 def test_the_preflight_asks_it_last_and_hands_the_build_over(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setitem(
-        also._SHORT, "build_once", lambda question, asked, run: {"builds": {"triton": {"path": "/t", "sha256": "1"}}}
-    )
-    monkeypatch.setitem(also._SHORT, "torch_env", lambda question, asked, run: seen.append(asked) or {"settled": True})
+    held = {"builds": {"triton": {"path": "/t", "sha256": "1"}}}
+    shorts = {
+        "build_once": lambda question, asked, run: held,
+        "torch_env": lambda question, asked, run: seen.append(asked) or {"settled": True},
+    }
+    for name, short in shorts.items():
+        monkeypatch.setitem(also.QUESTIONS, name, also.QUESTIONS[name]._replace(short=short))
     answers = also.ask({"build_once": {"x": 1}, "torch_env": {"root": "/v"}}, lambda command: (0, ""))
     assert list(answers) == ["build_once", "torch_env"]
     assert seen == [{"root": "/v", "triton_wheel": "/t", "triton_sha256": "1"}]
