@@ -11,8 +11,7 @@ module: gfx906_rocblas
 short_description: Put gfx906 kernels into a rocBLAS library directory
 version_added: "0.1.0"
 description:
-  - AMD's rocBLAS carries no kernels for gfx906 (Instinct MI50, MI60, Radeon VII) from ROCm 6.4 on, so that the first
-    matrix multiplication aborts.
+  - AMD's rocBLAS has no kernels for gfx906 (MI50, MI60, Radeon VII) from ROCm 6.4 on; the first matrix product aborts.
   - Takes just these kernels out of another build of the same release in one streaming pass, proves that they are
     whole, of this architecture and of this release, and moves them into a library directory all or nothing.
   - A run that is killed at any point is finished by the next one; until then rocBLAS finds no gfx906 kernels rather

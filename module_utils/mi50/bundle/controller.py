@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from ..stack.load import known_stacks, load_stack
 from .scrub import SECRETIVE, Known
 
-# Distributions' and this project's own; a private mirror's name is nobody's business.
-_PUBLIC = ("deb.debian.org", "security.debian.org", "archive.ubuntu.com", "security.ubuntu.com", "docs.vllm.ai")
+# Distributions' own hosts, by the end of their names; a private mirror's name is nobody's business.
+_PUBLIC = (".debian.org", ".ubuntu.com")
 _NAMED = re.compile(rf"(?i){SECRETIVE}")
 _ADDRESS = ("ansible_host", "inventory_hostname", "inventory_hostname_short", "ansible_ssh_host")
 _USER = ("ansible_user", "ansible_become_user", "ansible_ssh_user")

@@ -66,7 +66,7 @@ class Known(NamedTuple):
     hosts: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     serials: tuple[str, ...] = ()
-    # Hosts of URLs that everybody may know: those that stacks name.
+    # Hosts of URLs that everybody may know: those that stacks name; with a dot before it, the end of a name.
     public: tuple[str, ...] = ()
 
 
@@ -168,7 +168,8 @@ class Scrubber:
 
     def _url(self, found: re.Match[str]) -> str:
         host = found[2].rpartition("@")[2].lower()
-        keep = host in self._known.public or host.startswith("<") or host in ("localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 - a word of a text
+        public = host in self._known.public or host.endswith(tuple(one for one in self._known.public if one[0] == "."))
+        keep = public or host.startswith("<") or host in ("localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 - a word of a text
         return found[0] if keep else f"{found[1]}{self._name('host', host)}"
 
     def _serial(self, found: re.Match[str]) -> str:
