@@ -31,8 +31,12 @@ PROOFS = (
     Proof(r"script/test", "tests/unit/tools/test_testsuite.py", "testsuite"),
     Proof(r"script/benchmark|ansible-playbook playbooks/benchmark\.yml", "tests/lab/test_benchmark.py", "benchmark"),
     Proof(r"ansible-playbook .*playbooks/mirror\.yml.*mi50_lock=", HAND, "fetches gigabytes from upstream hosts"),
-    Proof(r"ansible-playbook .*playbooks/mirror(_client)?\.yml", "tests/lab/test_offline.py", "mirror"),
-    Proof(r"curl http://192\.0\.2\.5", "tests/lab/test_offline.py", "nodes.yml"),
+    Proof(r"ansible-playbook .*playbooks/mirror(_client)?\.yml", "molecule/artifact_mirror", "artifact_mirror"),
+    Proof(
+        r"curl http://192\.0\.2\.5",
+        HARDWARE,
+        "an address of the reader's own network; the file is what the mirror's scenario reads",
+    ),
     Proof(r"ansible-playbook .*playbooks/reboot\.yml", "tests/lab/test_reboot.py", "reboot"),
     Proof(r"ansible-playbook .*playbooks/fan_(map|calibrate)\.yml", "molecule/fan_control", "fan_"),
     Proof(r"ansible-playbook .*playbooks/verify\.yml", "tests/lab/test_verify.py", "playbooks/verify.yml"),
@@ -49,6 +53,13 @@ PROOFS = (
     Proof(r"(export PYTHONPATH=|python3? -m mi50\.bench)", "tests/unit/bench", "__main__"),
     Proof(r"mi50-compute", "tests/lab/test_torch.py", "mi50-compute --json"),
     Proof(r"mi50-fand|mi50-fan-full", "tests/unit/fand", "mi50-fand"),
+    Proof(r"ansible NODE -m llm_benchmark", "tests/lab/test_benchmark.py", "benchmark"),
+    Proof(r"python3? -m lab\.plant", HAND, "draws the committed pictures and measures ten minutes"),
+    Proof(r"python3? -m tests\.vm", HAND, "a quarter of an hour of virtual machines; its table is committed"),
+    Proof(
+        r"python3? -m tests\.proofs", HAND, "many gigabytes and minutes; its figures are committed in docs/rocblas.json"
+    ),
+    Proof(r"python3? -m torch\.distributed\.run", SHOWN, "what mi50-compute starts, not a command to type"),
     Proof(r"python3? -m (pytest|tools)", "tests/unit/tools", "tools"),
     Proof(
         r"sudo |dmesg|journalctl|lspci|update-grub|apt-get |dpkg |systemctl |docker |mokutil",

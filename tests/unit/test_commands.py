@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mi50.preflight.known import SHARED, role_variables
 
 from tests.commands import HAND, HARDWARE, PROOFS, SHOWN
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-TOOLS = r"script/\w+|ansible(?:-playbook)? |python3? -m |git clone |mi50-(?:compute|fand|fan-full)\b|sudo |curl |export \w+="
+TOOLS = r"script/\w+|ansible(?:-playbook)? |python3? -m |git clone |mi50-(?:compute|fand)\b|sudo |curl |export \w+="
 COMMAND = re.compile(rf"(?:\$ )?((?:{TOOLS}).*)")
 PLAYBOOK = re.compile(r"\b((?:playbooks/\w+|site)\.yml)\b")
 VARIABLE = re.compile(r"-e ['\"]?\{?['\"]?([a-z]\w+)['\"]?\s*[=:]")
@@ -69,8 +70,6 @@ def test_the_proof_is_there(one: object) -> None:
 
 @pytest.mark.parametrize("page", sorted({page for page, _command in ALL}))
 def test_what_commands_name_exists(page: str) -> None:
-    from mi50.preflight.known import SHARED, role_variables
-
     known = {*SHARED, *role_variables(ROOT / "roles")}
     wrong = []
     for _page, command in (one for one in ALL if one[0] == page):
