@@ -60,6 +60,7 @@ PROOFS = (
         r"python3? -m tests\.proofs", HAND, "many gigabytes and minutes; its figures are committed in docs/rocblas.json"
     ),
     Proof(r"python3? -m torch\.distributed\.run", SHOWN, "what mi50-compute starts, not a command to type"),
+    Proof(r"python3? -m pytest tests/hosts", "tests/lab/test_verify.py", "tests/hosts"),
     Proof(r"python3? -m (pytest|tools)", "tests/unit/tools", "tools"),
     Proof(
         r"sudo |dmesg|journalctl|lspci|update-grub|apt-get |dpkg |systemctl |docker |mokutil",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,6 +197,16 @@ def test_a_healthy_node_is_green_and_quick(converged: Lab) -> None:
     assert result.seconds < BAR_S
     assert {counts["changed"] for counts in result.recap.values()} == {0}
     assert all(len(checks[node]) > 40 for node in NODES)
+
+
+def test_the_checks_are_tests_of_hosts(converged: Lab) -> None:
+    words = [sys.executable, "-m", "pytest", "-q", "tests/hosts", "--limit", "node1", "-rs"]
+    words += ["--inventory", str(converged.settings.inventory), "-m", "not hardware", "-p", "no:cacheprovider"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed and int(passed[1]) > 20
+    assert "deselected" in done.stdout
 
 
 @pytest.mark.parametrize("faults", [FIRST, SECOND], ids=["first", "second"])
