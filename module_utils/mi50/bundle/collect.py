@@ -42,7 +42,10 @@ def collect(roots: Roots, known: Known, run: Runner) -> Bundle:
     for name, patterns in sources.FILES.items():
         parts = list(_files(roots, patterns))
         if parts:
-            raw[name] = parts[0][1] if len(parts) == 1 and name.endswith(".json") else _joined(parts)
+            # Each by itself: one that is JSON is scrubbed as JSON, whatever stands beside it.
+            raw[name] = (
+                _joined([(path, clean(text, scrubber)) for path, text in parts]) if len(parts) > 1 else parts[0][1]
+            )
         else:
             absent[name] = "no such file"
     for name, command in sources.COMMANDS.items():

@@ -44,9 +44,9 @@ FILES = {
     "proc/cmdline": "root=UUID=0f3c9a52-1111-4222-8333-944455556666 iommu=pt\n",
 }
 SAID = {
-    "logs/mi50": f"2026-11-23T06:00:00 vllm[1]: started for jdoe, key {KEY}, peer {ADDRESS}\n",
+    "logs/mi50": f"2026-11-23T06:00:00 vllm[1]: on GPUHOST7.lab.example for jdoe, key {KEY}, peer {ADDRESS}\n",
     "logs/kernel": "[1.0] amdgpu 0000:03:00.0: ring gfx timeout\n[2.0] usb 1-1: SerialNumber: SN-4711-0815\n",
-    "system/unit-files": f"[Service]\nEnvironment=VLLM_API_KEY={KEY} TOKEN=hubToken-99\nExecStart=/usr/bin/x --port 8000\n",
+    "system/unit-files": f"[Service]\nEnvironment=VLLM_API_KEY={KEY} TOKEN=hubToken-99\nExecStart=/x --port 8000\n",
     "rocm/rocm-smi": f"GPU[0] : Unique ID: 0x{UNIQUE}\nGPU[0] : Serial Number: SN-4711-0815\n",
 }
 
