@@ -53,7 +53,7 @@ options:
     type: str
     default: ""
   api_key_file:
-    description: File with the key on the node, readable for root alone.
+    description: File with the key on the node, readable for root alone. Empty for an engine that knows no key.
     type: path
     required: true
   gpus:

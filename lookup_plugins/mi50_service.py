@@ -71,12 +71,13 @@ class LookupModule(LookupBase):
             raise AnsibleError(f"mi50_service: there is no engine {role!r}; known: {', '.join(sorted(ENGINES))}")
         options = {name: self._value(role, name) for name in ENGINES[role].SPEC if name not in FILLED}
         source = {name: self._value(role, name) for name in _SOURCE}
-        name = self._value(role, "artifact")
+        name = self._value(role, "artifact") if "archive" in ENGINES[role].SPEC else ""
         if name:
             stacks = lookup_loader.get("mi50_stack", loader=self._loader, templar=self._templar)
             source["artifact"] = stacks.run([self._value(role, "stack")], self._given)[0]["artifacts"].get(name)
         # Without a program of the node's own, a release is taken.
-        source["release"] = "archive" in ENGINES[role].SPEC and not options.get("server") and not options.get("root")
+        own = options.get("server") or options.get("root") or options.get("container")
+        source["release"] = "archive" in ENGINES[role].SPEC and not own
         settings = {name: value for name in COMMON if (value := self._value(role, name)) is not None}
         # Plain data: the template engine's own types are no JSON.
         plain = json.loads(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import engine
-from lab.engines import lmstudio, models, tree
+from lab.engines import archives, models, tree
 from lab.nodes import container
 from lab.settings import LabError, Settings
 
@@ -75,14 +75,17 @@ def ensure(settings: Settings) -> None:
 
 
 def provide(settings: Settings) -> dict[str, str]:
-    """Tree, models and LM Studio's stand-in in the cache; where a node sees them, and the folder to mount at MOUNT."""
+    """Tree, models and stand-ins' archives in the cache; where a node sees them, and the folder to mount at MOUNT."""
     root, model = tree.ensure(settings), models.ensure(settings)
-    llmster = lmstudio.ensure(settings, f"{MOUNT}/{root.name}")
+    llmster, ollama = (
+        archives.ensure(settings, want, f"{MOUNT}/{root.name}") for want in (archives.LMSTUDIO, archives.OLLAMA)
+    )
     return {
         "engines": str(tree.folder(settings)),
         "tree": f"{MOUNT}/{root.name}",
         "models": f"{MOUNT}/{model.name}",
         "llmster": f"{MOUNT}/{llmster.relative_to(tree.folder(settings))}",
+        "ollama": f"{MOUNT}/{ollama.relative_to(tree.folder(settings))}",
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..rocm.info import Runner
 
 # Engines ask by the name of their role, all of them the same.
-ENGINES = ("llama_cpp", "lmstudio", "vllm", "lmdeploy")
+ENGINES = ("llama_cpp", "lmstudio", "ollama", "vllm", "lmdeploy", "comfyui")
 
 
 class Question(NamedTuple):

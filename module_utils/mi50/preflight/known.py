@@ -53,6 +53,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_url_pypi": {"type": "str"},
     "mi50_url_triton": {"type": "str"},
     "mi50_registry_docker": {"type": "str"},
+    "mi50_registry_ghcr": {"type": "str"},
 }
 BASE_PREFIXES = ("mi50_url_", "mi50_registry_")
 _SET_FACT = "ansible.builtin.set_fact"

@@ -27,7 +27,9 @@ def problems(key: Key, node: Node, owners: frozenset[int] = frozenset({0})) -> l
 
     `owners`: user ids that may own the file (root, and the service's user). A file that is missing is no problem.
     """
-    found = []
+    found: list[str] = []
+    if not key.path:
+        return found
     if key.given and not _USABLE.fullmatch(key.given):
         found.append(f"the API key that was given cannot be used: {_RULE} (leave it out to have one generated)")
     path = node.path(key.path)
@@ -97,7 +99,7 @@ def ensure(key: Key, node: Node, owner: int) -> bool:
 
     `owner` is the service's user id. Raises OSError. `problems` must have been asked first.
     """
-    if not differs(key, node, owner):
+    if not key.path or not differs(key, node, owner):
         return False
     path = node.path(key.path)
     text = key.given
@@ -114,6 +116,8 @@ def ensure(key: Key, node: Node, owner: int) -> bool:
 
 def remove(key: Key, node: Node) -> bool:
     """Remove the key's files. Returns whether there were any."""
+    if not key.path:
+        return False
     there = [path for path in (node.path(key.path), node.path(f"{key.path}.env")) if path.exists()]
     for path in there:
         path.unlink()

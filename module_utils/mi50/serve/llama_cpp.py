@@ -7,31 +7,28 @@ environment variables of both are harmless where they are not known.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from . import archive, switch, unit, vulkan, weights
-from .model import LOOPBACK, Common, Definition, Device, Node, Probe, ServeError, Service
+from ..vllm import container
+from . import archive, imaged, parts, switch, vulkan, weights
+from .model import LOOPBACK, Common, Definition, Device, File, Node, ServeError, Service
 
 VULKAN = True
+PROGRAM = "llama-server"
 SPEC: dict[str, dict[str, Any]] = {
-    "model": {"type": "path", "required": True},
-    "mmproj": {"type": "path", "default": ""},
-    "alias": {"type": "str", "default": ""},
-    "context": {"type": "int", "default": 16384},
-    "parallel": {"type": "int", "default": 1},
+    **parts.GGUF_SPEC,
+    **parts.ARCHIVE_SPEC,
+    **imaged.SPEC,
     "kv_type": {"type": "str", "choices": ["f16", "q8_0", "q4_0"], "default": "f16"},
     "flash_attention": {"type": "str", "choices": ["on", "off", "auto"], "default": "on"},
     "gpu_layers": {"type": "int", "default": 999},
     "mmap": {"type": "bool", "default": False},
     "extra_args": {"type": "list", "elements": "str", "default": []},
-    "environment": {"type": "dict", "default": {}},
     "server": {"type": "path", "default": ""},
     "root": {"type": "path", "default": ""},
-    "archive": {"type": "path", "default": ""},
-    "version": {"type": "str", "default": ""},
-    "sha256": {"type": "str", "default": ""},
+    "container": {"type": "bool", "default": False},
 }
 HINTS = (
     (r"unknown model architecture", "this llama.cpp is older than the model: take a newer release"),
@@ -41,6 +38,8 @@ HINTS = (
     (r"failed to load model|error loading model", "the model file is damaged, or this llama.cpp is too old for it"),
     (r"mmproj|clip_init", "the projector does not belong to this model"),
 )  # fmt: skip
+# Where upstream's images have it.
+_IMAGES_SERVER = "/app/llama-server"
 # Where the key is bound to in a tree, whose own folders are read-only.
 _ROOTED_KEY = "/run/mi50-aipc-key"
 _LISTED = re.compile(r"^\s+([A-Za-z]+\d+): (.+) \((\d+) MiB, (\d+) MiB free\)\s*$", re.MULTILINE)
@@ -59,29 +58,19 @@ MIB = 1 << 20
 def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition:
     """Turn valid options into a service."""
     problems = _option_problems(common, options)
-    server, where = _program(options, node)
-    problems += where
-    drivers = vulkan.manifests(common, node, options["root"])
-    if not drivers:
-        problems.append(vulkan.problem(options["root"]))
+    drivers: list[str] = []
+    if options["container"]:
+        server = options["server"] or _IMAGES_SERVER
+        problems += imaged.problems(common.name, options, node)
+    else:
+        server, where = _program(options, node)
+        drivers = vulkan.manifests(common, node, options["root"])
+        problems += where + ([] if drivers else [vulkan.problem(options["root"])])
     verdict = weights.judge(common, _wanted(options), node, vulkan=VULKAN)
     problems += verdict.problems
     if problems or not server:
         return Definition(None, problems, verdict.warnings)
-    alias = options["alias"] or _stem(options["model"])
-    probe = Probe(
-        kind="llama.cpp",
-        url=f"http://{'127.0.0.1' if common.bind in ('0.0.0.0', '::', 'localhost') else common.bind}:{common.port}",  # noqa: S104 - compared, not bound
-        model=alias,
-        expected_vram=verdict.bytes if common.gpus else 0,
-        floor=common.floor,
-        software=common.software,
-        load_timeout=common.load_timeout,
-        answer_timeout=common.answer_timeout,
-        interval=common.interval,
-        live_timeout=common.live_timeout,
-        completion_every=common.completion_every,
-    )
+    alias = parts.alias(options)
     service = Service(
         name=common.name,
         description=f"llama.cpp's server with {alias} (Vulkan)",
@@ -89,49 +78,41 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
         bind=common.bind,
         port=common.port,
         key=common.key,
-        probe=probe,
+        probe=parts.probe(common, "llama.cpp", alias, verdict.bytes),
         start=(server, *_arguments(common, options, alias)),
         gpus=common.gpus,
         environment=_environment(common, options, drivers),
-        read=tuple(_bound(common, options)),
-        write=(f"/var/lib/mi50-aipc/{common.name}", f"/var/cache/mi50-aipc/{common.name}"),
+        read=_bound(common, options),
+        write=parts.directories(common),
         properties=tuple(_properties(options)),
-        needs=_needs(common, options, node),
-        watched=tuple(path for path in (options["model"], options["mmproj"], *_installed(options, server)) if path),
-        facts={
-            "engine": "llama.cpp",
-            "version": options["version"],
-            "program": [server],
-            "model": options["model"],
-            "mmproj": options["mmproj"],
-            "context": options["context"],
-            "parallel": options["parallel"],
-            "kv_type": options["kv_type"],
-        },
+        needs=parts.room(options, node, {f"/opt/mi50-aipc/{common.name}": 5}),
+        watched=(*parts.files(options), *_installed(options, server)),
+        facts=parts.facts("llama.cpp", server, options, kv_type=options["kv_type"]),
     )
-    return Definition(service, [], verdict.warnings)
+    return Definition(_contained(service, options, node) if options["container"] else service, [], verdict.warnings)
 
 
 def pending(service: Service, options: Mapping[str, Any], node: Node) -> list[str]:
-    """The release that is to be unpacked."""
+    """The image or release that is to come."""
+    if options["container"]:
+        return imaged.pending(options, node)
     if not options["archive"] or node.path(service.start[0]).exists():
         return []
     return [f"unpacking {options['archive']}"]
 
 
 def install(service: Service, options: Mapping[str, Any], node: Node) -> None:
-    """Unpack the release beside the one in use and see that it starts on this system."""
-    if not pending(service, options, node):
-        return
-    base = archive.folder(service.name, options["version"], options["sha256"])
-    archive.unpack(options["archive"], base, options["sha256"], node)
-    if not archive.find(base, "llama-server", node):
-        shutil.rmtree(node.path(base))
-        raise ServeError(f"{options['archive']} holds no llama-server: not a release archive of llama.cpp")
+    """Have the image, or unpack the release, beside the one in use."""
+    if options["container"]:
+        imaged.install(service.name, options, node)
+    elif pending(service, options, node):
+        parts.unpack(service.name, PROGRAM, options, node, "a release archive of llama.cpp")
 
 
 def devices_before(service: Service, node: Node) -> list[Device] | None:
     """Ask the program itself, in the service's own sandbox, which devices it would use."""
+    if service.start == (imaged.start(service.name),):
+        return None  # the script would put another container in the place of the one that serves
     code, said = switch.trial(service, node, [service.start[0], "--list-devices"])
     if code != 0:
         raise ServeError(f"{service.start[0]} --list-devices failed ({code}): {' '.join(said.split())[-600:]}")
@@ -155,18 +136,52 @@ def devices_of(log: str, service_name: str, node: Node) -> list[Device] | None:
 
 
 def prune(service: Service, node: Node, keep: Sequence[str]) -> None:
-    """Keep this release and the one before."""
-    archive.prune(service.name, [service.start[0], *keep], node)
+    """Keep this release or image and the one before."""
+    kept = [service.facts["program"][0], *keep]
+    archive.prune(service.name, kept, node)
+    if imaged.known(service.name, node):
+        imaged.prune(service.name, kept, node)
 
 
 def remove(name: str, node: Node) -> list[str]:
-    """Remove releases, state and shader cache."""
-    gone = []
-    for path in (f"/opt/mi50-aipc/{name}", f"/var/lib/mi50-aipc/{name}", f"/var/cache/mi50-aipc/{name}"):
-        if node.path(path).exists():
-            shutil.rmtree(node.path(path))
-            gone.append(path)
-    return gone
+    """Remove releases, images, state and shader cache."""
+    return [*(imaged.remove(name, node) if imaged.known(name, node) else []), *parts.cleared(name, node)]
+
+
+def _contained(service: Service, options: Mapping[str, Any], node: Node) -> Service:
+    """The same service in a container: the unit starts its script, everything else is the contract's."""
+    want = imaged.wanted(options)
+    box = container.Container(
+        name=service.name,
+        image=want.reference,
+        cache_key=imaged.cache_key(options),
+        bind=service.bind,
+        port=service.port,
+        key_file=service.key.path,
+        command=service.start,
+        cards=[gpu.pci for gpu in service.gpus],
+        mounts=[(path, path, False) for path in service.read],
+        environment=service.environment,
+        arguments=options["container_args"],
+        shm="64m",
+        sysfs=str(node.sysfs),
+        dev=str(node.dev),
+        kfd=False,
+        vllm=False,
+    )
+    return replace(
+        service,
+        description=f"{service.description} (container)",
+        start=(imaged.start(service.name),),
+        stop=imaged.stop(service.name),
+        environment={"DOCKER_CONFIG": f"/var/lib/mi50-aipc/{service.name}/docker"},
+        read=(),
+        properties=imaged.PROPERTIES,
+        unit=imaged.UNIT,
+        files=(File(imaged.start(service.name), container.script(box), 0o755),),
+        needs=imaged.needs(options, node),
+        facts={**service.facts, "version": want.reference, "program": [want.reference]},
+    )
 
 
 def _program(options: Mapping[str, Any], node: Node) -> tuple[str, list[str]]:
@@ -174,10 +189,9 @@ def _program(options: Mapping[str, Any], node: Node) -> tuple[str, list[str]]:
     if options["archive"] and (options["server"] or options["root"]):
         return "", ["give one of llama_cpp_archive and llama_cpp_server (with llama_cpp_root), not both"]
     if options["archive"]:
-        base = archive.folder("llama_cpp", options["version"] or "local", options["sha256"])
         # Until it is unpacked: where upstream's archives have it.
-        return archive.find(base, "llama-server", node) or f"{base}/llama-{options['version']}/llama-server", []
-    server = options["server"] or "/usr/bin/llama-server"
+        return parts.program("llama_cpp", PROGRAM, options, node, f"llama-{options['version']}/{PROGRAM}"), []
+    server = options["server"] or f"/usr/bin/{PROGRAM}"
     if not node.path(f"{options['root']}{server}").is_file():
         return "", [
             f"there is no {options['root']}{server}: correct llama_cpp_server, or leave it out to have a release"
@@ -186,20 +200,26 @@ def _program(options: Mapping[str, Any], node: Node) -> tuple[str, list[str]]:
 
 
 def _installed(options: Mapping[str, Any], server: str) -> list[str]:
-    return [] if options["archive"] else [f"{options['root']}{server}"]
+    return [] if options["archive"] or options["container"] else [f"{options['root']}{server}"]
 
 
 def _environment(common: Common, options: Mapping[str, Any], drivers: Sequence[str]) -> dict[str, str]:
     found = vulkan.environment(common, drivers)
+    if options["container"]:
+        # The image has drivers of its own; which of them computes is looked at when it serves.
+        found = {name: value for name, value in found.items() if name not in vulkan.PATHS}
+        found.update(HOME=f"{container.CACHE}/home", MESA_SHADER_CACHE_DIR=container.CACHE)
     found["LLAMA_ARG_LOAD_MODE"] = "mmap" if options["mmap"] else "none"
     if not options["mmap"]:
         found["LLAMA_ARG_NO_MMAP"] = "1"
-    return {**found, **{str(name): str(value) for name, value in options["environment"].items()}}
+    return {**found, **parts.environment(options)}
 
 
 def _arguments(common: Common, options: Mapping[str, Any], alias: str) -> list[str]:
     total = options["context"] * options["parallel"]
-    found = ["--host", common.bind, "--port", str(common.port), "--api-key-file", _key(common, options)]
+    # A container listens inside; Docker publishes that at the address asked for.
+    found = ["--host", "0.0.0.0" if options["container"] else common.bind, "--port", str(common.port)]  # noqa: S104
+    found += ["--api-key-file", _key(common, options)]
     found += ["-m", options["model"], "--alias", alias, "-c", str(total), "-np", str(options["parallel"])]
     found += ["-ngl", str(options["gpu_layers"]), "-fa", options["flash_attention"]]
     found += ["-ctk", options["kv_type"], "-ctv", options["kv_type"], "--jinja", "--metrics", "--slots"]
@@ -214,34 +234,19 @@ def _properties(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("RootDirectory", options["root"]), ("MountAPIVFS", "yes"), ("TemporaryFileSystem", "/var /srv /run")]
 
 
-def _bound(common: Common, options: Mapping[str, Any]) -> list[str]:
-    """Folders of the models, where the sandbox or the tree would hide them."""
-    folders = {path.rpartition("/")[0] for path in (options["model"], options["mmproj"]) if path}
-    found = sorted(name for name in folders if options["root"] or unit.hidden(name))
-    return found + ([f"{common.key.path}:{_ROOTED_KEY}"] if options["root"] else [])
+def _bound(common: Common, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Folders of the models, where the sandbox, the tree or the container would hide them."""
+    found = parts.bound(options, every=bool(options["root"] or options["container"]))
+    return (*found, f"{common.key.path}:{_ROOTED_KEY}") if options["root"] else found
 
 
 def _key(common: Common, options: Mapping[str, Any]) -> str:
-    """The key's path as the service sees it: in a tree, where a file can be bound to."""
-    return _ROOTED_KEY if options["root"] else common.key.path
-
-
-def _needs(common: Common, options: Mapping[str, Any], node: Node) -> tuple[tuple[str, int], ...]:
-    if not options["archive"]:
-        return ()
-    try:
-        size = node.path(options["archive"]).stat().st_size
-    except OSError:
-        return ()
-    return ((f"/opt/mi50-aipc/{common.name}", 5 * size),)
+    """The key's path as the service sees it: in a tree or a container, where a file can be bound to."""
+    return container.KEY if options["container"] else _ROOTED_KEY if options["root"] else common.key.path
 
 
 def _option_problems(common: Common, options: Mapping[str, Any]) -> list[str]:
-    found = [
-        f"llama_cpp_{name} is {options[name]}: give {low} or more"
-        for name, low in (("context", 256), ("parallel", 1), ("gpu_layers", 0))
-        if options[name] < low
-    ]
+    found = parts.too_low("llama_cpp", options, {"context": 256, "parallel": 1, "gpu_layers": 0})
     for word in options["extra_args"]:
         if word.partition("=")[0] in _OWN:
             found.append(f"llama_cpp_extra_args has {word}, which the role sets itself: use its variable")
@@ -249,6 +254,8 @@ def _option_problems(common: Common, options: Mapping[str, Any]) -> list[str]:
         found.append(f"llama_cpp_kv_type {options['kv_type']} needs flash attention: llama_cpp_flash_attention: on")
     if common.bind not in LOOPBACK and "/" in common.bind:
         found.append(f"llama_cpp_bind is {common.bind}, which is no address")
+    if options["container"] and (options["archive"] or options["root"]):
+        found.append("llama_cpp_container takes the program from an image: leave llama_cpp_archive and _root out")
     return found
 
 
@@ -262,7 +269,3 @@ def _wanted(options: Mapping[str, Any]) -> weights.Wanted:
         layers=options["gpu_layers"],
         windowed="--swa-full" not in options["extra_args"],
     )
-
-
-def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0]

@@ -6,34 +6,23 @@ runtime/list.ts, runtime/survey.ts). Its ROCm runtime leaves gfx906 out, so Vulk
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import archive, lmstudio_run, unit, vulkan, weights
-from .model import Common, Definition, Device, File, Node, Probe, ServeError, Service
+from . import archive, doored, lmstudio_run, parts, vulkan, weights
+from .model import Common, Definition, Device, Node, Service
 
 VULKAN = True
 LICENCE = "https://lmstudio.ai/app-terms"
-RUN = "/usr/local/lib/mi50-aipc/mi50_lmstudio_run.py"
-SETTINGS = "/etc/mi50-aipc/lmstudio.json"
-SOCKET = "/etc/systemd/system/mi50-lmstudio.socket"
+PROGRAM = "llmster"
 SPEC: dict[str, dict[str, Any]] = {
-    "model": {"type": "path", "required": True},
-    "mmproj": {"type": "path", "default": ""},
-    "alias": {"type": "str", "default": ""},
-    "context": {"type": "int", "default": 16384},
-    "parallel": {"type": "int", "default": 1},
+    **parts.GGUF_SPEC,
+    **parts.ARCHIVE_SPEC,
     "gpu_offload": {"type": "str", "default": "max"},
     "runtime": {"type": "str", "default": "llama.cpp-linux-x86_64-vulkan-avx2"},
     "accept_licence": {"type": "bool", "default": False},
-    "environment": {"type": "dict", "default": {}},
-    "archive": {"type": "path", "default": ""},
-    "version": {"type": "str", "default": ""},
-    "sha256": {"type": "str", "default": ""},
 }
 HINTS = (
     (r"the runtime .* is not installed", "the archive has another runtime than lmstudio_runtime: take one that is "
@@ -44,7 +33,6 @@ HINTS = (
 )  # fmt: skip
 _GUI = re.compile(r"(^|/)(lm-?studio|LM[ -]Studio)[^/\0]*(\0|$)", re.IGNORECASE)
 _DEVICES = re.compile(r"^devices: (\[.*\])$", re.MULTILINE)
-_INNER_PORT = 41343
 # Like a user and a repository of the hub, which is how LM Studio names models.
 _REPOSITORY = "mi50-aipc/{}"
 
@@ -59,21 +47,7 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
     problems += verdict.problems
     if problems:
         return Definition(None, problems, verdict.warnings)
-    alias = options["alias"] or options["model"].rpartition("/")[2].rpartition(".")[0]
-    probe = Probe(
-        kind="lmstudio",
-        url=vulkan.address(common),
-        model=alias,
-        expected_vram=verdict.bytes if common.gpus else 0,
-        floor=common.floor,
-        software=common.software,
-        load_timeout=common.load_timeout,
-        answer_timeout=common.answer_timeout,
-        interval=common.interval,
-        live_timeout=common.live_timeout,
-        completion_every=common.completion_every,
-    )
-    program = _program(options, node)
+    alias, program = parts.alias(options), parts.program(common.name, PROGRAM, options, node)
     service = Service(
         name=common.name,
         description=f"LM Studio with {alias} (Vulkan)",
@@ -81,27 +55,19 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
         bind=common.bind,
         port=common.port,
         key=common.key,
-        probe=probe,
-        start=("/usr/bin/python3", "-I", RUN, SETTINGS),
+        probe=parts.probe(common, "lmstudio", alias, verdict.bytes),
+        start=doored.start(common.name),
         gpus=common.gpus,
-        environment={**vulkan.environment(common, drivers), **_own_environment(options)},
-        read=_bound(options),
-        write=(f"/var/lib/mi50-aipc/{common.name}", f"/var/cache/mi50-aipc/{common.name}"),
-        properties=_properties(),
-        unit=(("Requires", "mi50-lmstudio.socket"), ("After", "mi50-lmstudio.socket")),
-        files=_files(common, options, alias, program),
-        needs=_needs(common, options, node),
-        watched=tuple(path for path in (options["model"], options["mmproj"]) if path),
-        facts={
-            "engine": "lmstudio",
-            "version": options["version"],
-            "program": [program],
-            "model": options["model"],
-            "mmproj": options["mmproj"],
-            "context": options["context"],
-            "parallel": options["parallel"],
-            "runtime": options["runtime"],
-        },
+        environment={**vulkan.environment(common, drivers), **parts.environment(options)},
+        read=parts.bound(options),
+        write=parts.directories(common),
+        properties=doored.properties(),
+        unit=doored.ordering(common.name),
+        files=doored.files(common, lmstudio_run, "LM Studio", _settings(options, alias, program)),
+        # Unpacked below /opt, and what bootstrap makes of it below the service's home.
+        needs=parts.room(options, node, {f"/opt/mi50-aipc/{common.name}": 3, f"/var/lib/mi50-aipc/{common.name}": 3}),
+        watched=parts.files(options),
+        facts=parts.facts("lmstudio", program, options, runtime=options["runtime"]),
     )
     return Definition(service, [], verdict.warnings)
 
@@ -115,13 +81,8 @@ def pending(service: Service, options: Mapping[str, Any], node: Node) -> list[st
 
 def install(service: Service, options: Mapping[str, Any], node: Node) -> None:
     """Unpack the version beside the one in use."""
-    if not pending(service, options, node):
-        return
-    base = archive.folder(service.name, options["version"], options["sha256"])
-    archive.unpack(options["archive"], base, options["sha256"], node)
-    if not archive.find(base, "llmster", node):
-        shutil.rmtree(node.path(base))
-        raise ServeError(f"{options['archive']} holds no llmster: not a headless archive of LM Studio")
+    if pending(service, options, node):
+        parts.unpack(service.name, PROGRAM, options, node, "a headless archive of LM Studio")
 
 
 def devices_before(service: Service, node: Node) -> list[Device] | None:
@@ -146,17 +107,7 @@ def prune(service: Service, node: Node, keep: Sequence[str]) -> None:
 
 def remove(name: str, node: Node) -> list[str]:
     """Remove versions, and the home with its settings; the models in it are links."""
-    gone = []
-    for path in (f"/opt/mi50-aipc/{name}", f"/var/lib/mi50-aipc/{name}", f"/var/cache/mi50-aipc/{name}", RUN, SETTINGS):
-        place = node.path(path)
-        if place.is_dir():
-            shutil.rmtree(place)
-        elif place.exists():
-            place.unlink()
-        else:
-            continue
-        gone.append(path)
-    return gone
+    return parts.cleared(name, node, doored.remains(name))
 
 
 def _problems(options: Mapping[str, Any], node: Node) -> list[str]:
@@ -174,11 +125,7 @@ def _problems(options: Mapping[str, Any], node: Node) -> list[str]:
         found.append(
             f"lmstudio_runtime is {options['runtime']}: LM Studio's ROCm runtime leaves gfx906 out, take Vulkan's"
         )
-    found += [
-        f"lmstudio_{name} is {options[name]}: give {low} or more"
-        for name, low in (("context", 256), ("parallel", 1))
-        if options[name] < low
-    ]
+    found += parts.too_low("lmstudio", options, {"context": 256, "parallel": 1})
     return found + _windows(node)
 
 
@@ -208,62 +155,15 @@ def _wanted(options: Mapping[str, Any]) -> weights.Wanted:
     )
 
 
-def _program(options: Mapping[str, Any], node: Node) -> str:
-    base = archive.folder("lmstudio", options["version"] or "local", options["sha256"])
-    return archive.find(base, "llmster", node) or f"{base}/llmster"
-
-
-def _files(common: Common, options: Mapping[str, Any], alias: str, program: str) -> tuple[File, ...]:
-    settings = {
-        "inner_port": _INNER_PORT,
-        "key_file": common.key.path,
+def _settings(options: Mapping[str, Any], alias: str, program: str) -> dict[str, Any]:
+    return {
         "llmster": program,
         "runtime": options["runtime"],
         "model": options["model"],
         "mmproj": options["mmproj"],
-        "repository": _REPOSITORY.format(options["model"].rpartition("/")[2].rpartition(".")[0]),
+        "repository": _REPOSITORY.format(parts.stem(options["model"])),
         "identifier": alias,
         "context": options["context"],
         "parallel": options["parallel"],
         "gpu": options["gpu_offload"],
-        "load_timeout": common.load_timeout,
     }
-    listen = f"[{common.bind}]:{common.port}" if ":" in common.bind else f"{common.bind}:{common.port}"
-    socket = (
-        "# Managed by Ansible (mi50-aipc, service lmstudio); changes are overwritten.\n"
-        "# The daemon has a network of its own; this is its only door, and behind it the key is looked at.\n"
-        "[Unit]\nDescription=LM Studio's door\nPartOf=mi50-lmstudio.service\n\n"
-        f"[Socket]\nListenStream={listen}\nNoDelay=yes\n"
-    )
-    return (
-        File(RUN, inspect.getsource(lmstudio_run)),
-        File(SETTINGS, json.dumps(settings, indent=2, sort_keys=True) + "\n"),
-        File(SOCKET, socket),
-    )
-
-
-def _properties() -> tuple[tuple[str, str], ...]:
-    return (
-        ("PrivateNetwork", "yes"),
-        # Node.js asks the kernel for its network interfaces.
-        ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"),
-        ("KillMode", "mixed"),
-    )
-
-
-def _own_environment(options: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name): str(value) for name, value in options["environment"].items()}
-
-
-def _bound(options: Mapping[str, Any]) -> tuple[str, ...]:
-    folders = {path.rpartition("/")[0] for path in (options["model"], options["mmproj"]) if path}
-    return tuple(sorted(name for name in folders if unit.hidden(name)))
-
-
-def _needs(common: Common, options: Mapping[str, Any], node: Node) -> tuple[tuple[str, int], ...]:
-    try:
-        size = node.path(options["archive"]).stat().st_size
-    except OSError:
-        return ()
-    # Unpacked below /opt, and what bootstrap makes of it below the service's home.
-    return ((f"/opt/mi50-aipc/{common.name}", 3 * size), (f"/var/lib/mi50-aipc/{common.name}", 3 * size))

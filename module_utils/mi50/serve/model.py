@@ -94,6 +94,8 @@ class File(NamedTuple):
 class Key:
     """The API key's file on the node, the service's user's (0600). `given`: a key somebody chose; empty: one is made.
 
+    path: empty for an engine that knows no key; such a one answers on loopback alone.
+
     variable: also keep `<path>.env` (0600, root) with `<variable>=<key>`, for programs that read it from their
     environment alone, such as a container's `--env-file`.
     """
@@ -107,7 +109,7 @@ class Key:
 class Probe:
     """When the service counts as ready and as healthy. Becomes the health program's configuration (no secret in it).
 
-    kind: how to ask for busy and loaded: `llama.cpp`, `lmstudio`, `vllm`, `lmdeploy`, `ollama`, `openai`.
+    kind: how to ask for busy and loaded: `llama.cpp`, `lmstudio`, `vllm`, `lmdeploy`, `ollama`, `openai`, `comfyui`.
     expected_vram: bytes the model's weights take, together on all cards; 0: the VRAM is not looked at.
     device: a word the device's name must contain (`VEGA20`, `gfx906`); empty: any.
     devices: patterns by which `devices_of` finds devices in the service's log; empty: the engine tells otherwise.

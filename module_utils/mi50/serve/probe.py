@@ -1,7 +1,7 @@
 """Does a service answer, on the GPU? The questions, and what their answers mean.
 
-Part of the health program on the node (with `health`), and what proves readiness when Ansible installs a service, so
-that the two cannot disagree. Standard library only, and no other module of this project.
+Part of the health program on the node (with `health` and `pictures`), and what proves readiness when Ansible installs a
+service, so that the two cannot disagree. Standard library only, and no other module of this project.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ LOOK_TOKENS = 8
 VRAM_SHARE = 0.6
 _LIMIT = 1 << 20  # bytes of an answer that are read
 _BUSY = {"llama.cpp": "/slots", "vllm": "/metrics"}
-_LIVE = {"llama.cpp": "/health", "vllm": "/health", "lmdeploy": "/health", "ollama": "/api/version"}
+_LIVE = {
+    "llama.cpp": "/health",
+    "vllm": "/health",
+    "lmdeploy": "/health",
+    "ollama": "/api/version",
+    "comfyui": "/system_stats",
+}
 
 Config = Mapping[str, Any]
 
@@ -45,24 +51,28 @@ class Answer(NamedTuple):
 
 
 def key(config: Config) -> str:
-    """The API key. Raises Fault."""
+    """The API key; empty for an engine that knows none. Raises Fault."""
+    if not config["key_file"]:
+        return ""
     try:
         return Path(config["key_file"]).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise Fault("refused", f"the key file {config['key_file']} cannot be read: {error.strerror}") from error
 
 
-def ask(config: Config, path: str, seconds: float, body: Mapping[str, Any] | None = None) -> tuple[int, bytes]:
+def ask(config: Config, path: str, seconds: float, body: Mapping[str, Any] | bytes | None = None,
+        kind: str = "application/json") -> tuple[int, bytes]:  # fmt: skip
     """Ask the server; returns status and body. Raises Fault: `down` when nobody listens, `hung` when nobody answers."""
-    parts = urlsplit(config["url"])
-    headers = {"Authorization": f"Bearer {key(config)}"}
+    parts, secret = urlsplit(config["url"]), key(config)
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=seconds)
     try:
         if body is None:
             connection.request("GET", parts.path + path, headers=headers)
         else:
-            headers["Content-Type"] = "application/json"
-            connection.request("POST", parts.path + path, json.dumps(body).encode(), headers)
+            headers["Content-Type"] = kind
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request("POST", parts.path + path, data, headers)
         response = connection.getresponse()
         return response.status, response.read(_LIMIT)
     except ConnectionRefusedError as error:
@@ -89,6 +99,9 @@ def live(config: Config) -> None:
 
 def loaded(config: Config) -> None:
     """Whether the server has the model in memory, where it can be without. Raises Fault."""
+    if config["kind"] == "comfyui":
+        _pictures().loaded(config)
+        return
     path = {"lmstudio": "/api/v1/models", "ollama": "/api/ps"}.get(config["kind"], "/v1/models")
     status, body = ask(config, path, config["live_timeout"])
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
@@ -99,7 +112,7 @@ def loaded(config: Config) -> None:
         if config["kind"] == "lmstudio":
             # It lists all models it knows; those in memory are instances, named by the identifier they were given.
             rows = [instance for row in rows for instance in row.get("loaded_instances") or []]
-        names = {str(row.get("id") or row.get("name")): row for row in rows}
+        names = {_plain(config, str(row.get("id") or row.get("name"))): row for row in rows}
     except (ValueError, AttributeError, TypeError) as error:
         raise Fault("hung", f"{path} says {status} and no list of models: {_short(body)}") from error
     row = names.get(config["model"])
@@ -107,11 +120,21 @@ def loaded(config: Config) -> None:
     if row is None or state not in ("loaded", "sleeping"):
         have = ", ".join(f"{name} ({row.get('state')})" if row.get("state") else name for name, row in names.items())
         raise Fault("unloaded", f"{config['model']} is not loaded; the server has {have or 'no model'}")
+    size, there = int(row.get("size") or 0), row.get("size_vram")
+    if not config.get("software") and size and there is not None and there < size * VRAM_SHARE:
+        raise Fault("cpu", f"{config['model']} takes {size / 1e9:.1f} GB, of which {there / 1e9:.1f} GB lie in VRAM")
+
+
+def _plain(config: Config, name: str) -> str:
+    """A model's name as it was given: Ollama adds the tag that means the newest."""
+    return name[: -len(":latest")] if config["kind"] == "ollama" and name.endswith(":latest") else name
 
 
 def busy(config: Config) -> bool:
     """Whether it works on somebody's request, as far as it tells: then it is not asked for a completion of ours."""
     path = _BUSY.get(config["kind"])
+    if config["kind"] == "comfyui":
+        return bool(_pictures().busy(config))
     if path is None:
         return False
     try:
@@ -125,7 +148,10 @@ def busy(config: Config) -> bool:
 
 
 def complete(config: Config, tokens: int) -> Answer:
-    """Ask for one completion. Raises Fault."""
+    """Ask for one completion (of ComfyUI, for one picture). Raises Fault."""
+    if config["kind"] == "comfyui":
+        found_picture: Answer = _pictures().complete(config)
+        return found_picture
     message = {"role": "user", "content": PROMPT}
     body = {"model": config["model"], "messages": [message], "max_tokens": tokens, "temperature": 0, "stream": False}
     begin = time.monotonic()
@@ -150,6 +176,13 @@ def complete(config: Config, tokens: int) -> Answer:
         "tokens_per_second"
     )
     return Answer(count, seconds, float(own or count / max(seconds, 1e-6)), text[:80])
+
+
+def _pictures() -> Any:  # noqa: ANN401 - the module
+    """What knows ComfyUI; other engines do not load it."""
+    from . import pictures  # noqa: PLC0415 - see above
+
+    return pictures
 
 
 def vram(config: Config) -> int:

@@ -78,13 +78,15 @@ def drift(known: Mapping[str, Any], root: Path, sysfs: Path) -> list[str]:
     for card in known["gpus"]:
         if not (sysfs / "bus/pci/devices" / card["pci"] / "drm" / card["render"]).exists():
             found.append(f"{card['pci']} is not {card['render']} any more")
-    key = root / str(known["key_file"]).lstrip("/")
+    return found + (_key(str(known["key_file"]), root) if known["key_file"] else [])
+
+
+def _key(name: str, root: Path) -> list[str]:
     try:
-        if stat.S_IMODE(key.stat().st_mode) & 0o077:
-            found.append(f"{known['key_file']} can be read by others")
+        others = stat.S_IMODE((root / name.lstrip("/")).stat().st_mode) & 0o077
     except OSError:
-        found.append(f"{known['key_file']} is missing")
-    return found
+        return [f"{name} is missing"]
+    return [f"{name} can be read by others"] if others else []
 
 
 def _units(names: list[str], run: Runner) -> list[str]:

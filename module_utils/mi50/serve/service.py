@@ -137,7 +137,7 @@ def prove(todo: Plan, node: Node) -> Proof:
 def installed(params: Mapping[str, Any], node: Node) -> bool:
     """Tell whether there is anything of a service to remove."""
     names = [f"{unit.UNITS}/mi50-{params['name']}.service", CONFIG.format(params["name"]), params["api_key_file"]]
-    there = any(node.path(name).exists() for name in names)
+    there = any(node.path(name).exists() for name in names if name)
     return there or record.read(params["name"], node) is not None
 
 
@@ -187,7 +187,7 @@ def _reasons(
     restart = any(not _aside(change.file.path, aside) for change in changes)
     todo = engine.pending(service, params["options"], node)
     owner = checks.user_id(service.user, node)
-    key, user = keys.differs(service.key, node, owner), owner is None
+    key, user = bool(service.key.path) and keys.differs(service.key, node, owner), owner is None
     state = systemd.state(service.unit_name, node)
     timer = systemd.state(HEALTH_TIMER.format(service.name), node)
     known = record.read(service.name, node)

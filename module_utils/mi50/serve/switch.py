@@ -172,7 +172,8 @@ class Switch:
         return f"The version before serves again ({seconds:.0f} s after the switch was given up)."
 
     def _config(self, found: dict[str, Any]) -> dict[str, Any]:
-        return {**found, "key_file": str(self._node.path(found["key_file"])), "sysfs_root": str(self._node.sysfs)}
+        key = str(self._node.path(found["key_file"])) if found["key_file"] else ""
+        return {**found, "key_file": key, "sysfs_root": str(self._node.sysfs)}
 
 
 def make_user(service: Service, node: Node) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 
 from ..config_files import File as Wanted
-from . import health, probe
+from . import health, pictures, probe
 from .model import (
     CONFIG,
     HEALTH_TIMER,
@@ -173,21 +173,26 @@ def configuration(service: Service, node: Node) -> str:
 
 def program() -> dict[str, tuple[str, int]]:
     """The health program's files, path to (text, mode): the very modules that prove readiness here."""
-    start = f"""#!/usr/bin/python3 -I
+    start = python("mi50_serve.health", PROGRAM_DIR.rpartition("/")[0])
+    files = {PROGRAM: (start, 0o755), f"{PROGRAM_DIR}/__init__.py": ("", 0o644)}
+    for module in (health, pictures, probe):
+        files[f"{PROGRAM_DIR}/{module.__name__.rpartition('.')[2]}.py"] = (inspect.getsource(module), 0o644)
+    return files
+
+
+def python(module: str, folder: str) -> str:
+    """Text of a program that runs `main` of a module in `folder`, and nothing of the node's other Python."""
+    return f"""#!/usr/bin/python3 -I
 # Managed by Ansible (mi50-aipc); changes are overwritten.
 import sys
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, "{PROGRAM_DIR.rpartition("/")[0]}")
+sys.path.insert(0, "{folder}")
 
-from mi50_serve.health import main
+from {module} import main
 
 raise SystemExit(main(sys.argv[1:]))
 """
-    files = {PROGRAM: (start, 0o755), f"{PROGRAM_DIR}/__init__.py": ("", 0o644)}
-    for module in (health, probe):
-        files[f"{PROGRAM_DIR}/{module.__name__.rpartition('.')[2]}.py"] = (inspect.getsource(module), 0o644)
-    return files
 
 
 def command(argv: Sequence[str]) -> str:

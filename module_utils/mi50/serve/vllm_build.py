@@ -12,7 +12,7 @@ from typing import Any
 
 from ..models.shape import Model
 from ..vllm import guard, mi50_key
-from . import pyenv, unit
+from . import parts, pyenv, unit
 from .model import Common, Node, Probe, Rehearsal, ServeError, Service
 
 # The extension modules of a build for ROCm (setup.py of the fork). Their symbols are torch's.
@@ -85,21 +85,7 @@ def service(
 
 def probe(common: Common, alias: str, model: Model) -> Probe:
     """When vLLM counts as ready, in a container or not."""
-    host = "127.0.0.1" if common.bind in ("0.0.0.0", "::", "localhost") else common.bind  # noqa: S104 - compared
-    return Probe(
-        kind="vllm",
-        url=f"http://{f'[{host}]' if ':' in host else host}:{common.port}",
-        model=alias,
-        expected_vram=model.weights.total if common.gpus else 0,
-        device="",
-        floor=common.floor,
-        software=common.software,
-        load_timeout=common.load_timeout,
-        answer_timeout=common.answer_timeout,
-        live_timeout=common.live_timeout,
-        interval=common.interval,
-        completion_every=common.completion_every,
-    )
+    return parts.probe(common, "vllm", alias, model.weights.total, device="")
 
 
 def pending(service: Service, options: Mapping[str, Any], node: Node) -> list[str]:

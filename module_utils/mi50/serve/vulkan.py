@@ -8,6 +8,8 @@ from . import checks
 from .model import Common, Later, Node
 
 _CARD, _SOFTWARE = "radeon_icd", "lvp_icd"
+# Variables with paths of the node.
+PATHS = ("HOME", "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "MESA_SHADER_CACHE_DIR")
 
 
 def manifests(common: Common, node: Node, root: str = "") -> list[str]:
@@ -37,10 +39,3 @@ def environment(common: Common, drivers: Sequence[str]) -> dict[str, str]:
         # llama.cpp passes over devices of the kind CPU, such as llvmpipe, unless they are named.
         found["GGML_VK_VISIBLE_DEVICES"] = "0"
     return found
-
-
-def address(common: Common) -> str:
-    """Where the service is asked from its own node."""
-    anywhere = ("0.0.0.0", "::", "localhost")  # noqa: S104 - compared, not bound
-    host = "127.0.0.1" if common.bind in anywhere else common.bind
-    return f"http://{f'[{host}]' if ':' in host else host}:{common.port}"

@@ -1,4 +1,4 @@
-"""The script that starts vLLM's container: everything that has to be looked up on the node is looked up at each start.
+"""The script that starts an engine's container: what has to be looked up on the node is looked up at each start.
 
 The unit runs it as the service's own user. That user is in no group of Docker's; the unit alone lends it to the client
 (SupplementaryGroups=docker), which has fixed arguments and serves nobody. What serves runs inside, as the same user
@@ -76,13 +76,17 @@ class Container(NamedTuple):
     shm: str = "8g"
     sysfs: str = "/sys"
     dev: str = "/dev"
+    # Compute on ROCm opens /dev/kfd; Vulkan does not.
+    kfd: bool = True
+    # vLLM's environment, and this project's code for it; another engine's program has neither.
+    vllm: bool = True
 
 
 def script(want: Container) -> str:
     """Return the text of the start script; every word is quoted for the shell."""
     quoted = shlex.quote
     lines = []
-    if want.cards:
+    if want.cards and want.kfd:
         lines.append(f'set -- "$@" --device {quoted(want.dev)}/kfd')
     for card in want.cards:
         # In two steps: a failing substitution inside of an argument would not stop the script.
@@ -93,10 +97,10 @@ def script(want: Container) -> str:
         lines.append('set -- "$@" --group-add "$id"')
     devices = "".join(f"{line}\n" for line in lines)
     mounts = 'set -- "$@" --volume "$cache:' + f'{CACHE}"\n'
-    fixed = [(want.key_file, KEY, False), (LIBRARY.format(want.name), CODE, False)]
+    fixed = [(want.key_file, KEY, False)] + ([(LIBRARY.format(want.name), CODE, False)] if want.vllm else [])
     for host, inside, writable in [*fixed, *want.mounts]:
         mounts += f'set -- "$@" --volume {quoted(f"{host}:{inside}" + ("" if writable else ":ro"))}\n'
-    given = {**environment(), **want.environment}
+    given = {**(environment() if want.vllm else {}), **want.environment}
     variables = "".join(f'set -- "$@" --env {quoted(f"{key}={value}")}\n' for key, value in sorted(given.items()))
     more = f'set -- "$@" {shlex.join(want.arguments)}\n' if want.arguments else ""
     host = f"[{want.bind}]" if ":" in want.bind else want.bind

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from mi50.process import Finished
-from mi50.serve import service
+from mi50.serve import llama_cpp, service
 from mi50.serve.model import Node
 
 from lab.sysfs import build
@@ -202,22 +202,11 @@ class Machine:
 
 
 OPTIONS: dict[str, Any] = {
+    **{name: spec.get("default") for name, spec in llama_cpp.SPEC.items()},
     "model": MODEL,
-    "mmproj": "",
     "alias": "small",
     "context": 1024,
-    "parallel": 1,
-    "kv_type": "f16",
-    "flash_attention": "on",
-    "gpu_layers": 999,
-    "mmap": False,
-    "extra_args": [],
-    "environment": {},
     "server": "/usr/bin/llama-server",
-    "root": "",
-    "archive": "",
-    "version": "",
-    "sha256": "",
 }
 PARAMS: dict[str, Any] = {
     "name": "llama_cpp",

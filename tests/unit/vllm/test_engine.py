@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mi50.process import Finished
-from mi50.serve import vllm, vllm_images
+from mi50.serve import imaged, vllm
 from mi50.serve.model import Common, Definition, Gpu, Key, Later, Node, ServeError
 from mi50.vllm.options import SPEC
 
@@ -189,7 +189,7 @@ def test_images_come_and_go_with_their_versions(machine: Machine) -> None:
     gone = vllm.remove("vllm", machine.node)
     assert machine.known == {"somebody/elses@sha256:0"}
     assert names[2] in gone
-    assert vllm_images.known("vllm", machine.node) == []
+    assert imaged.known("vllm", machine.node) == []
     assert "rm --force mi50-vllm" in machine.calls
 
 
@@ -199,4 +199,4 @@ def test_image_that_does_not_come(machine: Machine) -> None:
     assert service
     with pytest.raises(ServeError, match="no image with this name and digest"):
         vllm.install(service, options(), machine.node)
-    assert vllm_images.known("vllm", machine.node) == []
+    assert imaged.known("vllm", machine.node) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mi50.process import Finished
-from mi50.serve import service, vllm_images
+from mi50.serve import imaged, service
 from mi50.serve.model import Node, ServeError
 
 from tests.unit.vllm import test_build, test_engine
@@ -84,7 +84,7 @@ PULLS = {
 def test_image_that_does_not_come(machine: Machine, case: str) -> None:
     machine.fails, words = PULLS[case]
     assert words in machine.upgrade(test_engine.options())
-    assert vllm_images.known("vllm", machine.node) == []
+    assert imaged.known("vllm", machine.node) == []
 
 
 def test_archive_that_cannot_be_loaded(machine: Machine) -> None:

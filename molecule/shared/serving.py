@@ -1,4 +1,4 @@
-"""What the tests of both engines ask of the node."""
+"""What the tests of engines ask of the node."""
 
 from __future__ import annotations
 
