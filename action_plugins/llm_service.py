@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+# Ansible offers root module_utils to modules only; plugins on the controller need the path as well.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
+
+from ansible.module_utils.mi50.background import begin, result
 
 _MODULE = "llm_service"
 _LOST = 600.0  # seconds that a host may be away before it is given up; the work goes on there
@@ -62,23 +71,18 @@ class ActionModule(ActionBase):
         except AnsibleConnectionFailure as exc:
             Display().vv(f"{self._task.action}: {exc}")
 
-    def _module(self, arguments: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name=_MODULE, module_args=arguments, task_vars=self._variables, wrap_async=wrap_async
+    def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._execute_module(
+            module_name=_MODULE, module_args=arguments, task_vars=self._variables
         )
-        return result
+        return found
 
     def _begin(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Start the work so that it outlives this connection."""
-        task = self._task
-        self._task = task.copy()
         brings = any((arguments.get("options") or {}).get(name) for name in ("image", "wheel"))
         loads, spare = (4, _FETCHING) if brings else (2, _SPARE)
-        self._task.async_val = int(float(arguments.get("load_timeout") or 900) * loads + spare)
-        try:
-            job = self._module(arguments, wrap_async=True)
-        finally:
-            self._task = task
+        seconds = int(float(arguments.get("load_timeout") or 900) * loads + spare)
+        job = begin(self, _MODULE, arguments, self._variables, seconds)
         if not job.get("ansible_job_id"):
             raise AnsibleActionFail(f"{arguments.get('name')}: {job.get('msg') or 'the work could not be started'}")
         return job
@@ -92,7 +96,7 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail("ansible-playbook was killed; the work goes on on the host")
             try:
                 shown = self._show(title, progress, shown)
-                found = self._poll(job)
+                found = result(self, job, self._variables, AnsibleConnectionFailure)
             except AnsibleConnectionFailure as exc:
                 if time.monotonic() - seen > _LOST:
                     raise AnsibleActionFail(f"{title}: the host went away: {exc}") from exc
@@ -110,30 +114,6 @@ class ActionModule(ActionBase):
         for line in lines[shown:]:
             Display().display(f"{title}: {line.strip()}")
         return max(shown, len(lines))
-
-    def _poll(self, job: dict[str, Any]) -> dict[str, Any] | None:
-        """The work's result, or None while it runs."""
-        task = self._task.copy()
-        task.args = {"jid": job["ansible_job_id"]}
-        status = self._shared_loader_obj.action_loader.get(
-            "ansible.legacy.async_status",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        found: dict[str, Any] = status.run(task_vars=self._variables)
-        if found.get("unreachable"):
-            raise AnsibleConnectionFailure(str(found.get("msg")))
-        if not found.get("finished") and not found.get("failed"):
-            return None
-        task.args = {"jid": job["ansible_job_id"], "mode": "cleanup"}
-        status.run(task_vars=self._variables)
-        return {
-            name: value for name, value in found.items() if name not in ("ansible_job_id", "results_file", "started")
-        }
 
     def _reset(self) -> None:
         """Drop a connection that is broken; the next call opens another."""

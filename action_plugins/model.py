@@ -24,6 +24,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50.background import begin, result
 from ansible.module_utils.mi50.models.progress import DEFAULT, line
 
 _WEEK = 7 * 86400
@@ -40,26 +41,20 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Look first, with one call; fetch in the background when something is lacking. Raises AnsibleActionFail."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
+        base: dict[str, Any] = super().run(tmp, task_vars)
         self._variables = task_vars or {}
         self._parent = os.getppid()
         given = dict(self._task.args)
         if self._task.check_mode or given.get("look") or given.get("reread"):
-            return {**result, **self._module(given)}
+            return {**base, **self._module(given)}
         seen = self._module({**given, "look": True})
         if not seen.get("lacking"):  # settled, or refused
-            return {**result, **seen}
+            return {**base, **seen}
         self._say(f"lacks {', '.join(seen['lacking'])}")
-        return {**result, **self._follow(self._begin(given), str(given.get("progress") or DEFAULT))}
+        return {**base, **self._follow(self._begin(given), str(given.get("progress") or DEFAULT))}
 
     def _begin(self, given: dict[str, Any]) -> dict[str, Any]:
-        task = self._task
-        self._task = task.copy()
-        self._task.async_val = _WEEK
-        try:
-            started = self._module(given, wrap_async=True)
-        finally:
-            self._task = task
+        started = begin(self, "model", given, self._variables, _WEEK)
         if not started.get("ansible_job_id"):
             raise AnsibleActionFail(str(started.get("msg") or started))
         return started
@@ -80,7 +75,7 @@ class ActionModule(ActionBase):
                 seen = time.monotonic() if done is not None else seen
                 continue
             try:
-                found = self._result(job)
+                found = result(self, job, self._variables, AnsibleConnectionFailure, "models")
             except AnsibleConnectionFailure as exc:
                 if time.monotonic() - seen > _LOST_S:
                     raise
@@ -102,30 +97,9 @@ class ActionModule(ActionBase):
         job = _read(rest)
         return line(_read(first)), not job or bool(job.get("finished", "ansible_job_id" not in job))
 
-    def _result(self, job: dict[str, Any]) -> dict[str, Any] | None:
-        task = self._task.copy()
-        task.args = {"jid": job["ansible_job_id"]}
-        status = self._shared_loader_obj.action_loader.get(
-            "ansible.legacy.async_status",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        found: dict[str, Any] = status.run(task_vars=self._variables)
-        if found.get("unreachable"):
-            raise AnsibleConnectionFailure(str(found.get("msg")))
-        if not found.get("finished") and "models" not in found and not found.get("failed"):
-            return None
-        task.args = {"jid": job["ansible_job_id"], "mode": "cleanup"}
-        status.run(task_vars=self._variables)
-        return {key: value for key, value in found.items() if key not in ("finished", "started", "ansible_job_id")}
-
-    def _module(self, arguments: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
+    def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._execute_module(
-            module_name="model", module_args=arguments, task_vars=self._variables, wrap_async=wrap_async
+            module_name="model", module_args=arguments, task_vars=self._variables
         )
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def everything(common: Common, service: Service | None, node: Node) -> list[str]
     """All of it, in the order a person would mend it; without a service what can be known without one."""
     return [
         *groups(service.groups if service else ("render", "video"), node),
+        *openable(common, service.groups if service else ("render", "video"), node),
         *port(common, node),
         *disk(service.needs if service else (), node),
         *keys.problems(common.key, node, owners(common.user, node)),
@@ -57,6 +59,30 @@ def groups(names: Sequence[str], node: Node) -> list[str]:
         )
         for name in missing
     ]
+
+
+def openable(common: Common, names: Sequence[str], node: Node) -> list[str]:
+    """Cards whose render node the service's groups may not read and write: the user would see no card."""
+    numbers = {number for number in group_ids(names, node).values() if number is not None}
+    found = []
+    for gpu in common.gpus:
+        try:
+            state = (node.dev / "dri" / gpu.render.rpartition("/")[2]).stat()
+        except OSError:
+            continue  # told with the cards
+        mode = stat.S_IMODE(state.st_mode)
+        if (
+            not stat.S_ISCHR(state.st_mode)
+            or mode & 0o006 == 0o006
+            or (state.st_gid in numbers and mode & 0o060 == 0o060)
+        ):
+            continue
+        found.append(
+            f"{gpu.render} belongs to group {state.st_gid} with mode {mode:04o}, and {common.user} is in "
+            f"{', '.join(f'{name} ({number})' for name, number in group_ids(names, node).items())}: it could not open "
+            f"the card {gpu.pci}. `chgrp render {gpu.render}; chmod 660 {gpu.render}`, or reload udev's rules"
+        )
+    return found
 
 
 def exposed(common: Common) -> list[str]:
