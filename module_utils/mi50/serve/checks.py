@@ -71,11 +71,8 @@ def openable(common: Common, names: Sequence[str], node: Node) -> list[str]:
         except OSError:
             continue  # told with the cards
         mode = stat.S_IMODE(state.st_mode)
-        if (
-            not stat.S_ISCHR(state.st_mode)
-            or mode & 0o006 == 0o006
-            or (state.st_gid in numbers and mode & 0o060 == 0o060)
-        ):
+        mine = state.st_gid in numbers and mode & 0o060 == 0o060
+        if mine or mode & 0o006 == 0o006:
             continue
         found.append(
             f"{gpu.render} belongs to group {state.st_gid} with mode {mode:04o}, and {common.user} is in "

@@ -81,6 +81,7 @@ class Machine:
             (root / name).mkdir(parents=True)
         for number in range(128, 133):
             (root / f"dev/dri/renderD{number}").touch()
+            (root / f"dev/dri/renderD{number}").chmod(0o666)
         (root / "etc/group").write_text("render:x:104:\nvideo:x:44:\n")
         (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
         (root / "usr/bin/llama-server").touch()

@@ -117,6 +117,11 @@ def gone(machine: Machine) -> dict[str, Any]:
     return {}
 
 
+def not_ours(machine: Machine) -> dict[str, Any]:
+    (machine.root / "dev/dri/renderD128").chmod(0o600)
+    return {}
+
+
 def no_projector(machine: Machine) -> dict[str, Any]:
     del machine
     return {"mmproj": MODEL}
@@ -151,6 +156,10 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     "an index": (given(gpus=["0"]), ["'0'", "no PCI address"]),
     "no card without a word": (given(gpus=["none"]), ["[none]", "allow_software"]),
     "no device file": (gone, ["0000:03:00.0", "no render node"]),
+    "a card that the user's groups cannot open": (
+        not_ours,
+        ["renderD128 belongs to group", "mode 0600", "mi50-llama_cpp is in render (104), video (44)", "chgrp render"],
+    ),
     "no room": (full, ["/opt/mi50-aipc/llama_cpp", "GB free", "are needed"]),
     "too long a context": (qwen, ["llama_cpp_context", "131072 tokens x 4 slots", "17.3 GiB", "48.0 GiB", "32.0 GiB"]),
     "longer than the model's": (given(context=8192), ["8192", "4096"]),
