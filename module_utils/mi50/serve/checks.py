@@ -63,7 +63,9 @@ def groups(names: Sequence[str], node: Node) -> list[str]:
 
 def openable(common: Common, names: Sequence[str], node: Node) -> list[str]:
     """Cards whose render node the service's groups may not read and write: the user would see no card."""
-    numbers = {number for number in group_ids(names, node).values() if number is not None}
+    numbers = set(group_ids(names, node).values())
+    if None in numbers:
+        return []  # told by `groups`
     found = []
     for gpu in common.gpus:
         try:
