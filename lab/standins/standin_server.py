@@ -21,7 +21,8 @@ def start(path: str, projector: str, alias: str, words: list[str]) -> subprocess
     library = f"{tree}/usr/lib/x86_64-linux-gnu"
     argv = [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", f"{library}:{library}/llama:{tree}/usr/lib"]
     argv += [f"{tree}/usr/bin/llama-server", "-m", path, "--host", "127.0.0.1", "--port", str(PORT)]
-    argv += ["-dev", "none", "-np", "1", "-t", "2", "--no-warmup", "--alias", alias, *words]
+    # One thread: with two, any other process of a machine of two cores makes them wait for each other.
+    argv += ["-dev", "none", "-np", "1", "-t", "1", "--no-warmup", "--alias", alias, *words]
     argv += ["--mmproj", projector] if projector else []
     # Where this build looks for its backends.
     process = subprocess.Popen(argv, cwd=f"{library}/ggml/backends0", stdin=subprocess.DEVNULL)
