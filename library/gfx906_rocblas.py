@@ -101,8 +101,8 @@ options:
     default: never
   threads:
     description:
-      - Threads that decompress O(src), V(0) for one on each processor. Only xz (C(.deb)) has use for more than one.
-      - Two threads halve the time for Debian's package and take about 140 MiB, V(1) about 10 MiB.
+      - Threads that decompress O(src) where it is packed by xz, as a C(.deb); V(0) for one on each processor.
+      - Two halve the time for Debian's package and take about 140 MiB, V(1) takes about 10 MiB.
     type: int
     default: 0
 notes:
@@ -285,9 +285,9 @@ def main() -> None:
         required_by={"signature": ["keyring"]},
         supports_check_mode=True,
     )
+    destinations = module.params.pop("dest")
     if module.params["threads"] < 0:
         module.fail_json(msg=f"threads is {module.params['threads']}: give 0 for one on each processor, or a number")
-    destinations = module.params.pop("dest")
     result, failure = run_all(Request("", check_mode=module.check_mode, **module.params), destinations)
     for warning in result.pop("warnings"):
         module.warn(warning)
