@@ -22,8 +22,8 @@ FLAGS = (
     "--cgroupns=host",
     "-v=/sys/fs/cgroup:/sys/fs/cgroup:rw",
     "--stop-signal=SIGRTMIN+3",
-    # A reboot from inside ends the container; who kills it from outside means it.
-    "--restart=on-failure",
+    # A reboot from inside ends the container, with exit code 0; who stops or kills it from outside means it.
+    "--restart=unless-stopped",
     "--tmpfs=/run",
     "--tmpfs=/run/lock",
     "--tmpfs=/tmp:exec",
