@@ -123,6 +123,9 @@ def check_dpkg(host: HostState, _policy: Policy) -> Check:
     if host.dpkg_interrupted:
         found = "; ".join(filter(None, [found, "dpkg was interrupted"]))
     remedy = "`sudo dpkg --configure -a && sudo apt-get -f install`"
+    if host.dpkg_interrupted:
+        # Seen too while apt still works, as that of a run whose controller died does.
+        remedy = f"Where apt or dpkg still works (`pgrep -a dpkg`), run again when it has finished; else {remedy}"
     if any(name.split(":")[0] in ("amdgpu-dkms", "amdgpu-dkms-firmware") for name in host.dpkg_broken):
         remedy = _DKMS_REMEDY
     return Check("dpkg.audit", title, FAIL, found, expected, remedy)
