@@ -131,6 +131,9 @@ class Short(Behind):
     def ended(self) -> bool:
         return True
 
+    def listens(self) -> bool:
+        raise AssertionError("its port was asked, though its process is known to be gone")
+
 
 class Failing(Short):
     """One that does not come up."""
