@@ -9,7 +9,7 @@ import pytest
 from lab import engine, nodes, site
 from tests.lab.conftest import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 
 def started(node: str) -> str:

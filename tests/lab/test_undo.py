@@ -24,7 +24,7 @@ from lab.engines import units
 from lab.settings import NETWORK
 from tests.lab.conftest import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 NODE = "node3"
 ROOT = Path(__file__).resolve().parents[2]
 OLD = ("-e", "mi50_stack=rocm-6.3.3")

@@ -22,7 +22,7 @@ from lab.engines import models, units
 from lab.mirror import registry
 from tests.lab.conftest import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 NODES = ("node4", "node5")
 BOTH = "node5"  # has llama_cpp as well
 UNIT = "mi50-vllm.service"

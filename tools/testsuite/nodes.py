@@ -28,9 +28,16 @@ def scenarios() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 
 
+# Scenarios and tests that take minutes each: `script/test long`, and not with every change.
+LONG_SCENARIOS = ("ollama",)
+
+
 def run_molecule(stage: Stage) -> None:
     """Run each scenario from create to destroy; each is one step, on a container of its own."""
-    names = scenarios()
+    _run_scenarios(stage, [name for name in scenarios() if name not in LONG_SCENARIOS])
+
+
+def _run_scenarios(stage: Stage, names: list[str]) -> None:
     if not names:
         stage.fail("scenarios", "there is no molecule/*/molecule.yml")
         return
@@ -56,7 +63,7 @@ def image_and_mirror(stage: Stage) -> bool:
 
 def run_marked(stage: Stage, folder: str, marker: str, *options: str) -> None:
     """Run the tests of one folder that carry one marker; a folder that is missing or empty fails."""
-    report = stage.logs / f"{marker}.xml"
+    report = stage.logs / f"{marker.replace(' ', '_')}.xml"
     stage.command(
         f"pytest {folder}",
         [
@@ -87,5 +94,11 @@ def run_process(stage: Stage) -> None:
 
 
 def run_lab(stage: Stage) -> None:
-    """Run the tests that need lab nodes."""
-    run_marked(stage, "tests/lab", "lab")
+    """Run the tests that need lab nodes, except the long ones."""
+    run_marked(stage, "tests/lab", "lab and not long")
+
+
+def run_long(stage: Stage) -> None:
+    """Run what takes minutes for each test: whole ways back, restarts, engines on several nodes."""
+    _run_scenarios(stage, list(LONG_SCENARIOS))
+    run_marked(stage, "tests/lab", "lab and long")
