@@ -38,7 +38,7 @@ options:
     type: dict
     required: true
   names:
-    description: Items to fetch, of RV(items).
+    description: Items to fetch, of RV(holds).
     type: list
     elements: str
     default: []
@@ -149,7 +149,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-items:
+holds:
   description: Everything that this mirror holds, or shall hold.
   returned: success
   type: list
@@ -167,7 +167,7 @@ filled:
   type: list
   elements: str
   sample: []
-values:
+learned:
   description: What the lock file records, by artifact.
   returned: success
   type: dict

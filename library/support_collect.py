@@ -88,6 +88,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50 import process
 from ansible.module_utils.mi50.bundle.collect import Roots, collect
 from ansible.module_utils.mi50.bundle.machine import known
 
@@ -103,20 +104,12 @@ def run(module: AnsibleModule, command: list[str], seconds: int) -> tuple[int, s
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     }
     try:
-        done = subprocess.run(
-            [program, *command[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds,
-            env=environment,
-            check=False,
-        )
+        done = process.run([program, *command[1:]], timeout=seconds, environment=environment)
     except subprocess.TimeoutExpired as late:
         return 124, (late.stdout or b"").decode("utf-8", "replace") + f"\n[no end within {seconds} s]\n"
     except OSError as error:
         return 126, f"[{error.strerror}]\n"
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+    return done.code, (done.output + done.errors).decode("utf-8", "replace")
 
 
 def main() -> None:

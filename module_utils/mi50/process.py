@@ -31,11 +31,16 @@ def start(
     return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment)
 
 
-def run(argv: Sequence[str], data: bytes = b"", timeout: float | None = None) -> Finished:
+def run(
+    argv: Sequence[str],
+    data: bytes = b"",
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
     """Give a program `data` and wait for it, `timeout` seconds at most.
 
     Raises OSError when it cannot be started, subprocess.TimeoutExpired when it takes too long.
     """
     # pylint: disable-next=ansible-bad-function
-    done = subprocess.run(argv, input=data, capture_output=True, check=False, timeout=timeout)
+    done = subprocess.run(argv, input=data, capture_output=True, check=False, timeout=timeout, env=environment)
     return Finished(done.returncode, done.stdout, done.stderr)

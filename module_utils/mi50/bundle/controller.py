@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .. import process
 from ..stack.load import known_stacks, load_stack
 from .scrub import SECRETIVE, Known
 
@@ -100,9 +101,7 @@ def files(checkout: Path, reports: Path, host: str, settings: Mapping[str, Any],
 def _git(checkout: Path, *words: str) -> str:
     """Output of git; empty where there is none, as in a downloaded archive."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(checkout), *words], capture_output=True, text=True, timeout=10, check=False
-        )
+        done = process.run(["git", "-C", str(checkout), *words], timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip()
+    return done.output.decode("utf-8", "replace").strip()

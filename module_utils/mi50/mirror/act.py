@@ -35,17 +35,17 @@ def act(given: Mapping[str, Any], run: Runner, *, check_mode: bool) -> dict[str,
     """Do what the module's `state` says; return its result. Raises MirrorError."""
     store = Store(fill.root(given["dir"]))
     items, distributions = wanted(given, run)
-    result: dict[str, Any] = {"changed": False, "filled": [], "values": {}, "bytes_received": 0, "seal": ""}
+    result: dict[str, Any] = {"changed": False, "filled": [], "learned": {}, "bytes_received": 0, "seal": ""}
     names = given["names"]
     if given["state"] == "filled" and not check_mode:
         done = fill.fill(store, items, names)
         result.update(changed=bool(done["filled"]), bytes_received=done["received"])
-        result.update(filled=done["filled"], values=done["values"])
+        result.update(filled=done["filled"], learned=done["values"])
     elif given["state"] == "filled":
         result.update(changed=bool(set(names) & set(fill.lacking(store, items))))
     elif given["state"] == "checked" and not (check_mode and fill.lacking(store, items)):
         fill.check(store, items, every_byte=given["every_byte"])
-        result["values"] = {name: one for item in items for name, one in fill.learned(store, item).items()}
+        result["learned"] = {name: one for item in items for name, one in fill.learned(store, item).items()}
     elif given["state"] in ("exported", "imported"):
         result.update(_moved(given, store, items, check_mode))
         store = Store(store.root)
@@ -55,7 +55,7 @@ def act(given: Mapping[str, Any], run: Runner, *, check_mode: bool) -> dict[str,
     lacking = fill.lacking(store, items)
     return {
         **result,
-        "items": [item.name for item in items],
+        "holds": [item.name for item in items],
         "lacking": lacking,
         "size": store.size(),
         "distributions": distributions,
