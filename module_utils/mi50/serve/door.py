@@ -25,6 +25,7 @@ _CHUNK = 65536
 _MISSES = 3  # looks in a row at which nobody listens any more
 _EVERY = 4  # half seconds between them
 _FIRST_SOCKET = 3  # sd_listen_fds(3)
+_LINGER = 5.0  # seconds in which what a refused client still sends is read and thrown away
 
 # Fields that decide where a request ends or who asks.
 _ONCE = ("content-length", "transfer-encoding", "authorization", "x-api-key", "host")
@@ -85,6 +86,7 @@ class Gate:
             try:
                 connection.settimeout(60)
                 self._request(connection)
+                _leave(connection)
             except OSError:
                 return
 
@@ -159,6 +161,20 @@ def _refuse(connection: socket.socket, status: str, text: str) -> None:
     body = json.dumps({"error": {"message": text}}).encode()
     fields = ("Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", "", "")
     connection.sendall("\r\n".join((f"HTTP/1.1 {status}", *fields)).encode() + body)
+
+
+def _leave(connection: socket.socket) -> None:
+    """End the connection without taking the answer back.
+
+    A socket closed over unread bytes sends a reset, and the client's kernel then throws away the answer that it has not
+    read yet (RFC 9112, 9.6). So our half is closed first, and what still comes is read until the client closes its own.
+    """
+    connection.shutdown(socket.SHUT_WR)
+    end = time.monotonic() + _LINGER
+    while (left := end - time.monotonic()) > 0:
+        connection.settimeout(left)
+        if not connection.recv(_CHUNK):
+            return
 
 
 def say(text: str) -> None:

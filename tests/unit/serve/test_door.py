@@ -105,6 +105,15 @@ def test_a_second_request_does_not_slip_through(door: Any) -> None:
     assert len(heads) == 1
 
 
+def test_a_refused_client_that_still_sends_gets_its_answer(door: Any) -> None:
+    port, _gate, _heads = door
+    # More than the door reads with the head: it lies unread when the answer goes out.
+    body = b"x" * 300_000
+    for _again in range(20):
+        refused = head("POST", f"Content-Length: {len(body)}", key="wrong")
+        assert send(port, refused, body).startswith("HTTP/1.1 401 ")
+
+
 def test_while_it_loads_it_says_so(door: Any) -> None:
     port, gate, heads = door
     gate.stage = "loading the model"
