@@ -82,6 +82,8 @@ def run_stages(names: list[str], logs: Path) -> int:
     if not failed:
         for stage in stages:
             shutil.rmtree(stage.logs, ignore_errors=True)
+    # Again, where it is looked for: of a long output often only the end is kept.
+    print(*(line for stage in stages for line in stage.recap), sep="\n")
     print(summary(stages), flush=True)
     return 1 if failed or not ran else 0
 

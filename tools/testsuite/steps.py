@@ -15,6 +15,10 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL_LINES = 60
+# What tells why, of the end of a log: pytest's and Ansible's own words. What comes after them is mostly cleaning up.
+TELLING = re.compile(r"^(E  |FAILED |ERROR |fatal:|failed:|\[ERROR\]|Task failed)|^\S+ +: ok=.*(failed|unreachable)=[1-9]")
+TELLING_LINES = 25
+_STYLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What runs at the same time. Two: what waits for containers leaves a core to what does not.
 AT_ONCE = 2
 SLOTS = threading.BoundedSemaphore(AT_ONCE)
@@ -75,6 +79,7 @@ class Stage:
     counts: Counts = field(default_factory=Counts)
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    recap: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def _report(self, step: str, counts: Counts, started: float, log: Path | None, findings: str = "") -> None:
@@ -86,8 +91,11 @@ class Stage:
         detail = f" ({counts})" if sum((counts.passed, counts.failed, counts.skipped)) > 1 else ""
         print(f"[{self.name}] {step}: {word}{detail} {seconds:.1f} s", flush=True)
         if counts.failed and log and log.is_file():
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = _STYLE.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
             found = [line for line in lines if findings and re.search(findings, line)] or lines
+            telling = [line for line in found if TELLING.search(line)] or found
+            with self._lock:
+                self.recap += [f"[{self.name}] {step}:", *(f"    {line}" for line in telling[-TELLING_LINES:])]
             print(*(f"    {line}" for line in found[-TAIL_LINES:]), sep="\n", flush=True)
             print(f"    whole log: {log}", flush=True)
 

@@ -77,6 +77,20 @@ def test_red_run_shows_and_keeps_the_log(
     assert (tmp_path / "logs" / "one" / "one-step_1.log").exists()
 
 
+def test_the_end_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["ok: [a]", "\x1b[0;31mfatal: [a]: FAILED! => no space\x1b[0m", "a : ok=3 changed=0 unreachable=0 failed=1"]
+    script = f"print({chr(10).join(lines)!r}); print('cleaning up\\n' * 200); raise SystemExit(2)"
+    monkeypatch.setattr(
+        suite,
+        "STAGES",
+        {"one": lambda stage: stage.command("x", [sys.executable, "-c", script]), "two": lambda stage: None},
+    )
+    assert suite.run_stages(["one", "two"], tmp_path / "logs") == 1
+    end = capsys.readouterr().out.rpartition("whole log:")[2]
+    assert "[one] x:\n    fatal: [a]: FAILED! => no space\n    a : ok=3 changed=0 unreachable=0 failed=1\n\nstage" in end
+    assert end.endswith("\n0 passed, 1 failed\n")
+
+
 def test_a_run_of_nothing_is_red(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
