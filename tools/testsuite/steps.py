@@ -16,7 +16,9 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 TAIL_LINES = 60
 # What tells why, of the end of a log: pytest's and Ansible's own words. What comes after them is mostly cleaning up.
-TELLING = re.compile(r"^(E  |FAILED |ERROR |fatal:|failed:|\[ERROR\]|Task failed)|^\S+ +: ok=.*(failed|unreachable)=[1-9]")
+TELLING = re.compile(
+    r"^(E  |FAILED |ERROR |fatal:|failed:|\[ERROR\]|Task failed)|^\S+ +: ok=.*(failed|unreachable)=[1-9]"
+)
 TELLING_LINES = 25
 _STYLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What runs at the same time. Two: what waits for containers leaves a core to what does not.

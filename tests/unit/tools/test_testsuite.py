@@ -87,7 +87,9 @@ def test_the_end_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsy
     )
     assert suite.run_stages(["one", "two"], tmp_path / "logs") == 1
     end = capsys.readouterr().out.rpartition("whole log:")[2]
-    assert "[one] x:\n    fatal: [a]: FAILED! => no space\n    a : ok=3 changed=0 unreachable=0 failed=1\n\nstage" in end
+    assert (
+        "[one] x:\n    fatal: [a]: FAILED! => no space\n    a : ok=3 changed=0 unreachable=0 failed=1\n\nstage" in end
+    )
     assert end.endswith("\n0 passed, 1 failed\n")
 
 
