@@ -23,6 +23,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50 import background
 from ansible.module_utils.mi50.bench.settings import SettingsError
 from ansible.module_utils.mi50.benchrun import look, transfer
 from ansible.module_utils.mi50.benchrun import node as wanted
@@ -137,13 +138,14 @@ class ActionModule(ActionBase):
 
     def begin(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Start llm_benchmark so that it outlives this connection; return what `poll` needs."""
-        task = self._task
-        self._task = task.copy()
-        self._task.async_val = _A_DAY
+        self._still_wanted()
         try:
-            started = self._execute("llm_benchmark", arguments, wrap_async=True)
-        finally:
-            self._task = task
+            started = background.begin(self, "llm_benchmark", arguments, self._variables, _A_DAY)
+        except AnsibleConnectionFailure as exc:
+            self._reset()
+            raise wanted.NodeLost(str(exc)) from exc
+        if started.get("unreachable"):
+            raise wanted.NodeLost(_message(started))
         if not started.get("ansible_job_id"):
             raise wanted.NodeProblem(_message(started))
         return started
@@ -163,29 +165,13 @@ class ActionModule(ActionBase):
 
     def poll(self, job: dict[str, Any]) -> dict[str, Any] | None:
         """The job's result, or None while it runs. Raises wanted.NodeLost."""
-        task = self._task.copy()
-        task.args = {"jid": job["ansible_job_id"]}
-        status = self._shared_loader_obj.action_loader.get(
-            "ansible.legacy.async_status",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
         try:
-            found: dict[str, Any] = status.run(task_vars=self._variables)
+            found = background.result(self, job, self._variables, wanted.NodeLost, mark="cell")
         except AnsibleConnectionFailure as exc:
             self._reset()
             raise wanted.NodeLost(str(exc)) from exc
-        if found.get("unreachable"):
-            raise wanted.NodeLost(_message(found))
-        if not found.get("finished") and "cell" not in found and not found.get("failed"):
-            return None
-        if found.get("failed"):
+        if found and found.get("failed"):
             raise wanted.NodeProblem(_message(found))
-        task.args = {"jid": job["ansible_job_id"], "mode": "cleanup"}
         return found
 
     def pictures(self) -> dict[str, tuple[str, bytes]]:
@@ -228,11 +214,11 @@ class ActionModule(ActionBase):
         if os.getppid() != self._parent:
             raise wanted.NodeLost("ansible-playbook was killed")
 
-    def _execute(self, name: str, arguments: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
+    def _execute(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         self._still_wanted()
         try:
             found: dict[str, Any] = self._execute_module(
-                module_name=name, module_args=arguments, task_vars=self._variables, wrap_async=wrap_async
+                module_name=name, module_args=arguments, task_vars=self._variables
             )
         except AnsibleConnectionFailure as exc:
             self._reset()
