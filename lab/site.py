@@ -15,6 +15,7 @@ from lab.mirror import server
 from lab.settings import Settings
 
 RECAP = re.compile(r"^(\S+)\s+: (ok=\d+.*)$")
+FAILURE = re.compile(r"(fatal|failed): \[|\[ERROR\]|Task failed")
 
 
 @dataclass
@@ -25,6 +26,12 @@ class Result:
     output: str
     seconds: float
     recap: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def why(self) -> str:
+        """What a reader of a failed run needs: the failures themselves, then the end of the output."""
+        said = [line[:1500] for line in self.output.splitlines() if FAILURE.match(line)]
+        return "\n".join([*said[:20], "…", self.output[-2500:]])
 
 
 def parse_recap(output: str) -> dict[str, dict[str, int]]:

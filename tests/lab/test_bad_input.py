@@ -29,12 +29,12 @@ def refused(lab: Lab, *arguments: str, says: tuple[str, ...]) -> site.Result:
     """Run site.yml on node3 and prove: it failed once, in these words, and left the node as it was."""
     before = lab.state(NODE)
     result = lab.site("--limit", NODE, *arguments)
-    assert result.returncode != 0, result.output[-4000:]
+    assert result.returncode != 0, result.why
     assert "Traceback" not in result.output
     errors = re.split(rf"^(?:fatal|failed): \[{NODE}\]", result.output, flags=re.MULTILINE)[1:]
     # A rescue that cleans up says the same once more; it is told from a second failure by the recap.
-    assert result.recap[NODE]["failed"] == 1, result.output[-4000:]
-    assert len(errors) == 1 + result.recap[NODE]["rescued"], result.output[-4000:]
+    assert result.recap[NODE]["failed"] == 1, result.why
+    assert len(errors) == 1 + result.recap[NODE]["rescued"], result.why
     # Ansible folds long lines, and fingerprints are written in groups.
     squeezed = re.sub(r"\s+", "", errors[-1]).lower()
     assert [word for word in says if re.sub(r"\s+", "", word).lower() not in squeezed] == [], errors[-1][:4000]
@@ -147,7 +147,7 @@ def test_repository_signed_by_a_stranger(lab: Lab) -> None:
 def rocm_only(lab: Lab) -> Lab:
     """node3 with ROCm and without the kernels: what the Arch package is about to be put into."""
     result = lab.site("--limit", NODE, "--tags", "rocm")
-    assert result.returncode == 0, result.output[-4000:]
+    assert result.returncode == 0, result.why
     return lab
 
 
@@ -199,4 +199,4 @@ def test_cache_runs_full(rocm_only: Lab) -> None:
 
 def test_after_all_that_the_node_still_converges(rocm_only: Lab) -> None:
     result = rocm_only.site("--limit", NODE)
-    assert result.returncode == 0, result.output[-4000:]
+    assert result.returncode == 0, result.why

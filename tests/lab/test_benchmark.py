@@ -167,7 +167,7 @@ def test_a_dead_node_loses_no_finished_cell(story: Story) -> None:
 
 def test_in_the_end_every_cell_is_there_and_measured_once(story: Story) -> None:
     assert story.last is not None
-    assert story.last.returncode == 0, story.last.output[-4000:]
+    assert story.last.returncode == 0, story.last.why
     for node in NODES:
         counts = Counter(cell["cell_id"] for cell in _cells(story.reports, node))
         assert counts == dict.fromkeys(CELLS, 1), node
