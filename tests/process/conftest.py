@@ -32,6 +32,7 @@ CHIP = f"{SYS}/{DEVICE}/hwmon/hwmon3"
 PWMS = [f"{CHIP}/pwm1", f"{CHIP}/pwm2"]
 METRICS = "/var/lib/prometheus/node-exporter"
 UNIT = "mi50-fand.service"
+OUR_UNITS = f"{UNIT} mi50-fan-guardian.timer mi50-fan-guardian.service mi50-fan-early.service mi50-fan-sleep.service"
 DROPIN = f"/etc/systemd/system/{UNIT}.d/test.conf"
 HERE = Path(__file__).parent
 # Quick to calm down: the daemon's own hold is 20 s.
@@ -129,6 +130,13 @@ class Box:
         readings = {"temp1": celsius - 9, "temp2": celsius, "temp3": celsius - 14}
         self.sh("; ".join(f"echo {v}000 >{SYS}/class/hwmon/hwmon{card}/{k}_input" for k, v in readings.items()))
 
+    def clean(self) -> None:
+        """The container as it was first: nothing of ours runs, and no test's fault is left for the next one."""
+        self.sh(f"systemctl disable --now {OUR_UNITS}", check=False)
+        leavings = f"{Path(DROPIN).parent} /etc/mi50-fand /run/mi50-fand /run/mi50-fault {METRICS}/*"
+        self.sh(f"rm -rf {leavings} && cp -a /srv/fan/pristine/. {SYS}/")
+        self.sh("date '+%F %T' >/run/test-began; systemctl daemon-reload; systemctl reset-failed")
+
     def journal(self, unit: str = UNIT) -> str:
         """What a unit has said since the test began."""
         return self.sh(f'journalctl --no-pager -o cat -u {unit} --since "$(cat /run/test-began)"')
@@ -164,11 +172,7 @@ def machine() -> Iterator[Box]:
 @pytest.fixture
 def box(machine: Box, request: pytest.FixtureRequest) -> Iterator[Box]:
     """The container with the daemon installed as shipped, running, and everything cool."""
-    machine.sh(f"systemctl stop {UNIT} mi50-fan-guardian.timer mi50-fan-guardian.service", check=False)
-    machine.sh(
-        f"rm -rf {Path(DROPIN).parent} /run/mi50-fand /run/mi50-fault {METRICS}/* && cp -a /srv/fan/pristine/. {SYS}/"
-    )
-    machine.sh('date "+%F %T" >/run/test-began; systemctl reset-failed')
+    machine.clean()
     machine.install()
     machine.start()
     yield machine
@@ -179,14 +183,11 @@ def box(machine: Box, request: pytest.FixtureRequest) -> Iterator[Box]:
 @pytest.fixture
 def unmapped(machine: Box) -> Iterator[Box]:
     """A node without the daemon, whose first two headers have fans that turn."""
-    units = f"{UNIT} mi50-fan-guardian.timer mi50-fan-early.service mi50-fan-sleep.service"
-    machine.sh(f"systemctl disable --now {units}", check=False)
-    machine.sh(
-        f"rm -rf /etc/mi50-fand /run/mi50-fand; cp -a /srv/fan/pristine/. {SYS}/; date '+%F %T' >/run/test-began"
-    )
+    machine.clean()
     machine.sh("systemd-run -q --unit=probe-fans python3 /opt/probe_fans.py")
     yield machine
-    machine.sh(f"systemctl stop probe-fans; systemctl disable --now {units}", check=False)
+    machine.sh("systemctl stop probe-fans", check=False)
+    machine.clean()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -7,6 +7,7 @@ Runs inside the container until it is killed.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -19,5 +20,8 @@ while True:
         mode = (CHIP / f"pwm{number}_enable").read_text().strip()
         duty = 255 if mode == "0" else int(text or 0)
         rpm = round(3000 * duty / 255) if duty >= 38 else 0
-        (CHIP / f"fan{number}_input").write_text(f"{rpm}\n")
+        # In place and of one length: a reader of sysfs never meets an empty file between truncation and write.
+        tacho = os.open(CHIP / f"fan{number}_input", os.O_WRONLY)
+        os.pwrite(tacho, f"{rpm:<5}\n".encode(), 0)
+        os.close(tacho)
     time.sleep(0.05)
