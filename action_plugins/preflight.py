@@ -24,7 +24,9 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50.monitor.verify import text as as_metrics
 from ansible.module_utils.mi50.preflight import run as this_run
+from ansible.module_utils.mi50.preflight.model import build_report
 
 # Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
 for _name in ("preflight_inventory", "preflight_report"):
@@ -61,7 +63,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("inventory", "host", "also", "let_go", "verify", "dir", "fail"))
+    _VALID_ARGS = frozenset(("inventory", "host", "also", "let_go", "verify", "metrics", "dir", "fail"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the inventory; if it is right, look at the host; report. Raises AnsibleActionFail."""
@@ -88,6 +90,8 @@ class ActionModule(ActionBase):
                 if "checks" not in finished:
                     return finished
                 layers.append(finished["checks"])
+                if arguments.get("metrics"):
+                    self._publish(str(arguments["metrics"]), layers, variables)
         report = {name: arguments[name] for name in ("dir", "fail") if name in arguments}
         report.update(checks=layers, name="verify" if boolean(arguments.get("verify", False)) else "preflight")
         result = self._delegate("preflight_report", report, variables)
@@ -148,6 +152,12 @@ class ActionModule(ActionBase):
         given = {**roots, "version": stack["rocm"]["version"], "questions": asked}
         result: dict[str, Any] = self._execute_module("node_verify", module_args=given, task_vars=variables)
         return result
+
+    def _publish(self, path: str, layers: list[Any], variables: dict[str, Any]) -> None:
+        """Leave the result on the node for node-exporter; that this cannot be done is for the monitoring to notice."""
+        report = build_report(variables["inventory_hostname"], [check for layer in layers for check in layer])
+        files = [{"path": path, "content": as_metrics(report, time.time())}]
+        self._execute_module("config_files", module_args={"files": files}, task_vars=variables)
 
     def _value(self, name: str, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the variable holds
         if name not in variables:

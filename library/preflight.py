@@ -38,6 +38,12 @@ options:
         every byte proven, and everything goes into one report.
     type: bool
     default: false
+  metrics:
+    description:
+      - File on the node that keeps the result for node-exporter, with O(verify). Not written in check mode, and no
+        change of what the node is. Empty means none.
+    type: str
+    default: ""
   dir:
     description: Folder on the controller for one JSON file a host. Relative paths count from the checkout.
     type: path

@@ -81,6 +81,12 @@ def _load_serve() -> Any:  # noqa: ANN401
     return question
 
 
+def _load_monitor() -> Any:  # noqa: ANN401
+    from ..monitor import question
+
+    return question
+
+
 def module(name: str) -> Any:  # noqa: ANN401 - a module of this package: SPEC and answer()
     """Return the module that knows a question. KeyError for a name that is none of NAMES."""
     return QUESTIONS[name].load()
@@ -176,6 +182,13 @@ def _engine(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str,
     return {"settled": True, "has": f"{options['name']} serving {seen['model']}"} if seen["settled"] else None
 
 
+def _monitor(question: Any, options: Mapping[str, Any], run: Runner) -> dict[str, Any] | None:  # noqa: ANN401
+    try:
+        return {"settled": True} if question.answer(options, run)["settled"] else None
+    except question.Unanswered:
+        return None
+
+
 _OF_A_BUILD = ("path", "sha256", "size", "version", "key")
 # In the order of the roles.
 QUESTIONS = {
@@ -188,5 +201,6 @@ QUESTIONS = {
     "container_engine": Question(_load_containers, _containers),
     "model": Question(_load_models, _models),
     **dict.fromkeys(ENGINES, Question(_load_serve, _engine)),
+    "monitor_info": Question(_load_monitor, _monitor),
 }
 NAMES = tuple(QUESTIONS)

@@ -9,6 +9,7 @@ from ..build import question as build
 from ..containers import question as containers
 from ..fan import question as fan
 from ..models import question as models
+from ..monitor import question as monitor
 from ..power import question as power
 from ..preflight.also import ENGINES
 from ..rocblas.request import Request
@@ -49,7 +50,7 @@ def _ask(name: str, options: Mapping[str, Any], before: Mapping[str, Any], run: 
         options = torchenv.with_builds(options, built if isinstance(built, dict) else None)
     try:
         return _ANSWERS[name](options, run)
-    except (rocm.Unanswered, fan.Unanswered, power.Unanswered, build.Unanswered, TorchEnvError) as exc:
+    except (rocm.Unanswered, fan.Unanswered, power.Unanswered, build.Unanswered, TorchEnvError, monitor.Unanswered) as exc:
         return str(exc)
 
 
@@ -106,4 +107,5 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any], Runner], dict[str, Any]]] = {
     "container_engine": lambda options, run: containers.answer(options, lambda words: run(list(words))),
     "model": lambda options, _run: _models(options),
     **dict.fromkeys(ENGINES, serve.answer),
+    "monitor_info": monitor.answer,
 }

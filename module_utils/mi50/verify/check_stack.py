@@ -94,6 +94,12 @@ def _power(answer: Answer) -> list[Check]:
     return [_check("card.power", "Power caps", problems, "as asked for, read back", _SITE)]
 
 
+def _monitoring(answer: Answer) -> list[Check]:
+    problems = [*(f"{name} differs" for name in answer["differing"]), *answer["problems"]]
+    remedy = f"{_SITE}; `journalctl -u mi50-monitor -u prometheus-node-exporter`"
+    return [_check("monitoring.node", "Monitoring", problems, "measures, and shows it", remedy)]
+
+
 def _builds(answer: Answer) -> list[Check]:
     return [
         _check(
@@ -130,4 +136,5 @@ _JUDGES: dict[str, tuple[str, str, Callable[[Answer], list[Check]]]] = {
         name: ("serve", name, _settled(f"serve.{name}", f"Engine {name}", f"{_SITE}; `journalctl -u mi50-{name}`"))
         for name in ENGINES
     },
+    "monitor_info": ("monitoring", "Monitoring", _monitoring),
 }
