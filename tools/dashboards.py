@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 TARGET = Path(__file__).resolve().parents[1] / "roles/monitoring/files/grafana/mi50-rack.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
+DECODED = "(sum(rate({}[1m])) or vector(0))"
 HERE = '{instance=~"$instance"}'
 
 
@@ -38,14 +39,27 @@ def _lines(title: str, unit: str, *queries: tuple[str, str], width: int = 12) ->
 
 
 PANELS = (
-    _stat("Nodes that answer", f'sum(up{{job="node",instance=~"$instance"}}) / count(up{{job="node",instance=~"$instance"}})', "percentunit"),
-    _stat("Alerts", 'count(ALERTS{alertstate="firing",severity!="info"}) or vector(0)', steps=((1, "orange"), (3, "red"))),
-    _stat("Hottest junction", f'max(mi50_gpu_temperature_celsius{{sensor="junction",instance=~"$instance"}})', "celsius", ((90, "orange"), (100, "red"))),
+    _stat(
+        "Nodes that answer",
+        'sum(up{job="node",instance=~"$instance"}) / count(up{job="node",instance=~"$instance"})',
+        "percentunit",
+    ),
+    _stat(
+        "Alerts", 'count(ALERTS{alertstate="firing",severity!="info"}) or vector(0)', steps=((1, "orange"), (3, "red"))
+    ),
+    _stat(
+        "Hottest junction",
+        'max(mi50_gpu_temperature_celsius{sensor="junction",instance=~"$instance"})',
+        "celsius",
+        ((90, "orange"), (100, "red")),
+    ),
     _stat("Power of all cards", f"sum(mi50_gpu_power_watts{HERE})", "watt"),
     _stat("Engines that answer", f"sum(mi50_engine_up{HERE})"),
     _stat(
         "Tokens a second, all engines",
-        f"(sum(rate(vllm:generation_tokens_total{HERE}[1m])) or vector(0)) + (sum(rate(llamacpp:tokens_predicted_total{HERE}[1m])) or vector(0))",
+        " + ".join(
+            DECODED.format(name + HERE) for name in ("vllm:generation_tokens_total", "llamacpp:tokens_predicted_total")
+        ),
     ),
     _lines(
         "Junction temperature and limit",
@@ -66,10 +80,16 @@ PANELS = (
         (f"mi50_gpu_power_cap_watts{HERE}", "cap {{instance}} {{gpu}}"),
     ),
     _lines("Memory in use", "bytes", (f"mi50_gpu_vram_used_bytes{HERE}", "{{instance}} {{gpu}}")),
-    _lines("Memory of ROCm's processes by unit", "bytes", (f"mi50_gpu_unit_vram_bytes{HERE}", "{{instance}} {{gpu}} {{unit}}")),
-    _lines("Load", "percent", (f'mi50_gpu_busy_percent{{instance=~"$instance",part="gpu"}}', "{{instance}} {{gpu}}")),
-    _lines("Clock", "hertz", (f'mi50_gpu_clock_hertz{{instance=~"$instance",domain="sclk"}}', "{{instance}} {{gpu}}")),
-    _lines("Slows itself down because of", "none", (f"mi50_gpu_throttled{HERE} == 1", "{{instance}} {{gpu}} {{reason}}")),
+    _lines(
+        "Memory of ROCm's processes by unit",
+        "bytes",
+        (f"mi50_gpu_unit_vram_bytes{HERE}", "{{instance}} {{gpu}} {{unit}}"),
+    ),
+    _lines("Load", "percent", ('mi50_gpu_busy_percent{instance=~"$instance",part="gpu"}', "{{instance}} {{gpu}}")),
+    _lines("Clock", "hertz", ('mi50_gpu_clock_hertz{instance=~"$instance",domain="sclk"}', "{{instance}} {{gpu}}")),
+    _lines(
+        "Slows itself down because of", "none", (f"mi50_gpu_throttled{HERE} == 1", "{{instance}} {{gpu}} {{reason}}")
+    ),
     _lines(
         "Tokens a second",
         "none",
@@ -90,7 +110,8 @@ PANELS = (
         "Time to first token, slowest of twenty (vLLM)",
         "s",
         (
-            f"histogram_quantile(0.95, sum by (instance, le) (rate(vllm:time_to_first_token_seconds_bucket{HERE}[5m])))",
+            "histogram_quantile(0.95, sum by (instance, le) "
+            f"(rate(vllm:time_to_first_token_seconds_bucket{HERE}[5m])))",
             "{{instance}}",
         ),
     ),
@@ -103,7 +124,10 @@ PANELS = (
     _lines(
         "Gateway: requests a second by model and answer",
         "reqps",
-        ('sum by (proxy, code) (rate(haproxy_backend_http_responses_total{proxy=~"model-.*"}[1m]))', "{{proxy}} {{code}}"),
+        (
+            'sum by (proxy, code) (rate(haproxy_backend_http_responses_total{proxy=~"model-.*"}[1m]))',
+            "{{proxy}} {{code}}",
+        ),
     ),
     _lines(
         "Gateway: engines for each model, streams at work",
@@ -111,14 +135,23 @@ PANELS = (
         ('haproxy_backend_active_servers{proxy=~"model-.*"}', "engines {{proxy}}"),
         ('haproxy_backend_current_sessions{proxy=~"model-.*"}', "streams {{proxy}}"),
     ),
-    _lines("Errors of cards", "none", (f"mi50_gpu_ras_errors_total{HERE} > 0", "{{instance}} {{gpu}} {{block}} {{type}}")),
-    _lines("Ladder of the fan daemon", "none", (f"max by (instance, gpu) (mi50_fand_ladder_rung{HERE})", "{{instance}} {{gpu}}")),
-    _lines("Last verification: checks that failed", "none", (f"mi50_verify_check_status{HERE} == 2", "{{instance}} {{id}}")),
+    _lines(
+        "Errors of cards", "none", (f"mi50_gpu_ras_errors_total{HERE} > 0", "{{instance}} {{gpu}} {{block}} {{type}}")
+    ),
+    _lines(
+        "Ladder of the fan daemon",
+        "none",
+        (f"max by (instance, gpu) (mi50_fand_ladder_rung{HERE})", "{{instance}} {{gpu}}"),
+    ),
+    _lines(
+        "Last verification: checks that failed", "none", (f"mi50_verify_check_status{HERE} == 2", "{{instance}} {{id}}")
+    ),
     _lines(
         "Disk left",
         "percentunit",
         (
-            f'node_filesystem_avail_bytes{{instance=~"$instance",fstype!~"tmpfs|ramfs|squashfs"}} / node_filesystem_size_bytes',
+            'node_filesystem_avail_bytes{instance=~"$instance",fstype!~"tmpfs|ramfs|squashfs"}'
+            " / node_filesystem_size_bytes",
             "{{instance}} {{mountpoint}}",
         ),
     ),

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ..amdgpu import GpuInfo, collect
 from ..amdgpu.attributes import Attributes, names, parse_decimal, read_text
@@ -30,12 +30,12 @@ class Card(NamedTuple):
     info: GpuInfo
     temperatures: Mapping[str, float]
     limits: Mapping[str, float]
-    power: Optional[float]
-    vram_used: Optional[int]
+    power: float | None
+    vram_used: int | None
     busy: Mapping[str, int]
     clocks: Mapping[str, int]
-    replays: Optional[int]
-    throttled: Optional[Mapping[str, bool]]
+    replays: int | None
+    throttled: Mapping[str, bool] | None
     units: Mapping[str, int]
     processes: int
 
@@ -80,7 +80,7 @@ def _card(sysfs: Path, gpu: GpuInfo, held: Mapping[int, Mapping[str, list[int]]]
     )
 
 
-def _throttled(path: Path) -> Optional[Mapping[str, bool]]:
+def _throttled(path: Path) -> Mapping[str, bool] | None:
     try:
         with path.open("rb") as stream:
             return throttle.reasons(stream.read(_LIMIT))
@@ -88,7 +88,7 @@ def _throttled(path: Path) -> Optional[Mapping[str, bool]]:
         return None
 
 
-def _gpu_id(sysfs: Path, node: Optional[int]) -> Optional[int]:
+def _gpu_id(sysfs: Path, node: int | None) -> int | None:
     return None if node is None else Attributes(sysfs / TOPOLOGY / str(node), [], quiet=True).integer("gpu_id", "")
 
 

@@ -1,4 +1,4 @@
-"""Configuration of Prometheus and Alertmanager. JSON, which is YAML as well: the managed node has no YAML library. Pure.
+"""Configuration of Prometheus and Alertmanager. JSON, which is YAML as well: nodes have no YAML library. Pure.
 
 Paths in them are relative: both programs resolve them from the folder of the file, so that a folder can be checked
 where it is staged and be switched over to as a whole.

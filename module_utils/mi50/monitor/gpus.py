@@ -13,7 +13,7 @@ Value = Optional[Number]
 Seen = Union[Value, list[tuple[Labels, Value]]]
 
 
-def families(found: Sequence[Card], expected: Optional[int]) -> list[Family]:
+def families(found: Sequence[Card], expected: int | None) -> list[Family]:
     """Every metric of `found`; `expected` is how many cards the inventory says there are."""
     one: list[tuple[str, str, str, Callable[[Card], Seen]]] = [
         ("info", "gauge", "What the card is.", _info),
@@ -46,7 +46,9 @@ def _samples(found: Sequence[Card], value: Callable[[Card], Seen]) -> list[tuple
     samples: list[tuple[Labels, Value]] = []
     for card in found:
         gpu, seen = {"gpu": card.info["pci_address"]}, value(card)
-        samples += [({**gpu, **labels}, number) for labels, number in (seen if isinstance(seen, list) else [({}, seen)])]
+        samples += [
+            ({**gpu, **labels}, number) for labels, number in (seen if isinstance(seen, list) else [({}, seen)])
+        ]
     return samples
 
 

@@ -14,13 +14,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 from . import cards, engines, gpus
 from .text import Family, publish, render
 
 
-def metrics(root: Path, sysfs: Path, proc: Path, dev: Path, expected: Optional[int] = None) -> str:
+def metrics(root: Path, sysfs: Path, proc: Path, dev: Path, expected: int | None = None) -> str:
     """Return the text of one look. Raises nothing for what the trees hold."""
     began = time.monotonic()
     now = time.time()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .addresses import joined, loopback
 
@@ -132,9 +132,7 @@ def _reached(
     return [Target(job, host.name, joined(address, port), labels, key)]
 
 
-def _ports(
-    host: Host, node: bool, gateway: bool, wishes: Wishes, defaults: Mapping[str, Any]
-) -> Iterator[str]:
+def _ports(host: Host, node: bool, gateway: bool, wishes: Wishes, defaults: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each port of a host that two programs claim."""
     claims: dict[int, str] = {}
     for name, port in _claims(host, node, gateway, wishes, defaults):
@@ -147,7 +145,7 @@ def _ports(
 
 def _claims(
     host: Host, node: bool, gateway: bool, wishes: Wishes, defaults: Mapping[str, Any]
-) -> Iterator[tuple[str, Optional[int]]]:
+) -> Iterator[tuple[str, int | None]]:
     for name in _engines(host, defaults):
         yield f"{name}_port", _port(host, f"{name}_port", defaults)
     if node:
@@ -159,6 +157,6 @@ def _claims(
         yield from wishes.own.items()
 
 
-def _port(host: Host, name: str, defaults: Mapping[str, Any]) -> Optional[int]:
+def _port(host: Host, name: str, defaults: Mapping[str, Any]) -> int | None:
     value = _of(host, name, defaults)
     return None if value is None else int(value)

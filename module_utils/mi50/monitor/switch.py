@@ -3,7 +3,7 @@
     BASE/generations/DIGEST/   prometheus.yml, rules/, alertmanager.yml, keys/    never changed once it is there
     BASE/current               link to the one in force
 
-A generation that promtool or amtool refuses is never linked to; one that the running server does not take is taken back.
+A generation that promtool or amtool refuses is never linked to; one that a server does not take is taken back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .config import ALERTMANAGER, KEYS, PROMETHEUS
 
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
 
     files: Mapping[str, str]
     secrets: Mapping[str, str]
-    keys: Mapping[str, Optional[str]]
+    keys: Mapping[str, str | None]
 
 
 class Plan(NamedTuple):
@@ -59,7 +59,7 @@ PROMETHEUS_API, ALERTMANAGER_API = "/api/v1/status/runtimeinfo", "/api/v2/status
 
 
 def plan(base: Path, wanted: Wanted) -> Plan:
-    """Compare with what is in force. Raises SwitchError for a key that nobody knows: a target that would only say 401."""
+    """Compare with what is in force. Raises SwitchError for a key that nobody knows: it would only get a 401."""
     current = base / "current"
     files = {name: (text, _PLAIN) for name, text in wanted.files.items()}
     files.update({name: (text, _SECRET) for name, text in wanted.secrets.items()})
@@ -82,7 +82,7 @@ def plan(base: Path, wanted: Wanted) -> Plan:
     return Plan(files, changed, [_diff(name, before[name], files.get(name)) for name in changed], digest, _linked(base))
 
 
-def _diff(name: str, before: Optional[str], after: Optional[tuple[str, int]]) -> dict[str, str]:
+def _diff(name: str, before: str | None, after: tuple[str, int] | None) -> dict[str, str]:
     secret = name.startswith(f"{KEYS}/") or name == ALERTMANAGER
     old, new = before or "", after[0] if after else ""
     if secret:
@@ -94,7 +94,7 @@ def _names(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
-def _read(path: Path) -> Optional[str]:
+def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except OSError:

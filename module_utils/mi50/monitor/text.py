@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Union
 
 Number = Union[int, float]
 Labels = Mapping[str, str]
@@ -22,7 +22,7 @@ class Family(NamedTuple):
     name: str
     kind: str
     text: str
-    samples: Sequence[tuple[Labels, Optional[Number]]]
+    samples: Sequence[tuple[Labels, Number | None]]
 
 
 def label(value: str) -> str:

@@ -10,7 +10,6 @@ table of another format is not interpreted.
 from __future__ import annotations
 
 import struct
-from typing import Optional
 
 _HEADER = struct.Struct("=HBB")  # structure_size, format_revision, content_revision
 _FORMAT = (1, 0)
@@ -38,7 +37,7 @@ REASONS = {
 HARMLESS = frozenset({"power", "peak_power"})
 
 
-def reasons(table: bytes) -> Optional[dict[str, bool]]:
+def reasons(table: bytes) -> dict[str, bool] | None:
     """Return each reason and whether it holds now; None when the table does not tell."""
     if len(table) < _STATUS_AT + 4:
         return None

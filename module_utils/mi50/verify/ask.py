@@ -50,7 +50,14 @@ def _ask(name: str, options: Mapping[str, Any], before: Mapping[str, Any], run: 
         options = torchenv.with_builds(options, built if isinstance(built, dict) else None)
     try:
         return _ANSWERS[name](options, run)
-    except (rocm.Unanswered, fan.Unanswered, power.Unanswered, build.Unanswered, TorchEnvError, monitor.Unanswered) as exc:
+    except (
+        rocm.Unanswered,
+        fan.Unanswered,
+        power.Unanswered,
+        build.Unanswered,
+        TorchEnvError,
+        monitor.Unanswered,
+    ) as exc:
         return str(exc)
 
 

@@ -24,12 +24,12 @@ class Series(NamedTuple):
 
 
 class Case(NamedTuple):
-    """`lasts` minutes of the condition; `fires` minutes after its begin the alert must be firing, not yet at `quiet`."""
+    """`lasts` minutes of the condition; `fires` minutes after its begin the alert fires, not yet at `quiet`."""
 
     alert: str
     series: tuple[Series, ...]
     fires: float = 5
-    quiet: Optional[float] = None
+    quiet: float | None = None
     lasts: float = 20
     cleared: float = 10
 
@@ -66,12 +66,19 @@ CASES = (
     Case("Mi50CardThrottled", (Series(f'mi50_gpu_throttled{{{GPU},reason="junction"}}', 0, 1, 0),), quiet=1),
     Case(
         "Mi50PowerCapEngaged",
-        (Series(f"mi50_gpu_power_watts{{{GPU}}}", 90, 149, 90), Series(f"mi50_gpu_power_cap_watts{{{GPU}}}", *[150] * 3)),
+        (
+            Series(f"mi50_gpu_power_watts{{{GPU}}}", 90, 149, 90),
+            Series(f"mi50_gpu_power_cap_watts{{{GPU}}}", *[150] * 3),
+        ),
         fires=17,
         quiet=10,
     ),
     Case("Mi50PowerCapEngaged", (Series(f'mi50_gpu_throttled{{{GPU},reason="power"}}', 0, 1, 0),), fires=17, quiet=10),
-    Case("Mi50EccUncorrectable", (Series(f'mi50_gpu_ras_errors_total{{{GPU},block="umc",type="uncorrectable"}}', 0, 3, 0),), fires=0.5),
+    Case(
+        "Mi50EccUncorrectable",
+        (Series(f'mi50_gpu_ras_errors_total{{{GPU},block="umc",type="uncorrectable"}}', 0, 3, 0),),
+        fires=0.5,
+    ),
     Case(
         "Mi50EccCorrectable",
         (Series(f'mi50_gpu_ras_errors_total{{{GPU},block="umc",type="correctable"}}', 0, 40, 40),),
@@ -86,9 +93,25 @@ CASES = (
     ),
     Case("Mi50VramLeak", (*IDLE, Series(VRAM, 12e6, 8 * GIB, 12e6)), fires=17, quiet=10),
     # 100 MiB an hour for longer than three hours.
-    Case("Mi50VramGrows", (Series(VRAM, 8 * GIB, 8 * GIB, 8 * GIB, slope=100 * (1 << 20) / 120),), fires=195, quiet=150, lasts=200, cleared=70),
-    Case("Mi50FanStalled", (Series('mi50_fand_alarm{instance="n1",subject="front",code="FAN_STALLED"}', None, 1, None),), fires=0.5),
-    Case("Mi50FanWeak", (Series('mi50_fand_alarm{instance="n1",subject="front",code="FAN_WEAK"}', None, 1, None),), fires=7, quiet=3),
+    Case(
+        "Mi50VramGrows",
+        (Series(VRAM, 8 * GIB, 8 * GIB, 8 * GIB, slope=100 * (1 << 20) / 120),),
+        fires=195,
+        quiet=150,
+        lasts=200,
+        cleared=70,
+    ),
+    Case(
+        "Mi50FanStalled",
+        (Series('mi50_fand_alarm{instance="n1",subject="front",code="FAN_STALLED"}', None, 1, None),),
+        fires=0.5,
+    ),
+    Case(
+        "Mi50FanWeak",
+        (Series('mi50_fand_alarm{instance="n1",subject="front",code="FAN_WEAK"}', None, 1, None),),
+        fires=7,
+        quiet=3,
+    ),
     Case("Mi50FanDaemonFault", (Series('mi50_fand_state{instance="n1"}', 0, 1, 0),), quiet=1),
     Case("Mi50FanUnverified", (Series('mi50_fand_verified{instance="n1",blower="front"}', 1, 0, 1),), quiet=1),
     Case(
@@ -107,16 +130,29 @@ CASES = (
     ),
     Case("Mi50EngineHealed", (Series(f"mi50_engine_heals_recent{{{ENGINE}}}", 0, 1, 0),), fires=0.5),
     Case("Mi50EngineCrashes", (Series(f"mi50_engine_restarts_total{{{ENGINE}}}", 0, 5, 5),), lasts=5, cleared=70),
-    Case("Mi50EngineUnwatched", (Series(f"mi50_engine_checked_timestamp_seconds{{{ENGINE}}}", None, PLANTED * 60, None),), fires=12, quiet=8),
+    Case(
+        "Mi50EngineUnwatched",
+        (Series(f"mi50_engine_checked_timestamp_seconds{{{ENGINE}}}", None, PLANTED * 60, None),),
+        fires=12,
+        quiet=8,
+    ),
     Case("Mi50EngineMetricsDown", (Series(f'up{{job="engine",{ENGINE}}}', 1, 0, 1),), fires=7, quiet=3),
     Case("Mi50NodeDown", (Series('up{job="node",instance="n1"}', 1, 0, 1),), quiet=1),
     Case(
         "Mi50CollectorMissing",
-        (Series('up{job="node",instance="n1"}', 1, 1, 1), Series('mi50_monitor_timestamp_seconds{instance="n1"}', 9, None, 9)),
+        (
+            Series('up{job="node",instance="n1"}', 1, 1, 1),
+            Series('mi50_monitor_timestamp_seconds{instance="n1"}', 9, None, 9),
+        ),
         fires=12,
         quiet=5,
     ),
-    Case("Mi50TextFileStale", (Series(f'node_textfile_mtime_seconds{{instance="n1",file="{FILE}"}}', None, PLANTED * 60, None),), fires=9, quiet=4),
+    Case(
+        "Mi50TextFileStale",
+        (Series(f'node_textfile_mtime_seconds{{instance="n1",file="{FILE}"}}', None, PLANTED * 60, None),),
+        fires=9,
+        quiet=4,
+    ),
     Case("Mi50TextFileBroken", (Series('node_textfile_scrape_error{instance="n1"}', 0, 1, 0),), quiet=1),
     Case(
         "Mi50VerifyFailed",
@@ -138,7 +174,12 @@ CASES = (
     ),
     Case("Mi50GatewayDown", (Series('up{job="gateway",instance="gw"}', 1, 0, 1),), fires=2, quiet=0.5),
     Case("Mi50GatewayNoBackend", (Series(f"haproxy_backend_active_servers{{{MODEL}}}", 2, 0, 2),), fires=1),
-    Case("Mi50GatewayServerDown", (Series(f'haproxy_server_status{{{MODEL},server="n1-vllm",state="DOWN"}}', 0, 1, 0),), fires=7, quiet=3),
+    Case(
+        "Mi50GatewayServerDown",
+        (Series(f'haproxy_server_status{{{MODEL},server="n1-vllm",state="DOWN"}}', 0, 1, 0),),
+        fires=7,
+        quiet=3,
+    ),
     Case(
         "Mi50GatewayErrors",
         (
