@@ -39,6 +39,7 @@ PROOFS = (
     ),
     Proof(r"ansible-playbook .*playbooks/reboot\.yml", "tests/lab/test_reboot.py", "reboot"),
     Proof(r"ansible-playbook .*playbooks/fan_(map|calibrate)\.yml", "molecule/fan_control", "fan_"),
+    Proof(r"ansible-playbook .*playbooks/monitoring\.yml", "molecule/monitoring", "monitoring"),
     Proof(r"ansible-playbook .*playbooks/verify\.yml", "tests/lab/test_verify.py", "playbooks/verify.yml"),
     Proof(r"ansible-playbook .*playbooks/preflight\.yml", "tests/lab/test_bad_input.py", "preflight"),
     Proof(r"ansible-playbook .*playbooks/uninstall\.yml", "tests/lab/test_undo.py", "playbooks/uninstall.yml"),

