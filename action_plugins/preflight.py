@@ -24,8 +24,11 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50.mirror.plan import PYTHONS
 from ansible.module_utils.mi50.monitor.verify import text as as_metrics
 from ansible.module_utils.mi50.preflight import run as this_run
+from ansible.module_utils.mi50.preflight.also import ENGINES
+from ansible.module_utils.mi50.preflight.mirror_needs import needs
 from ansible.module_utils.mi50.preflight.model import build_report
 
 # Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
@@ -134,6 +137,12 @@ class ActionModule(ActionBase):
         options["controller_time"] = time.time()
         options["also"] = {module: self._value(name, variables) for module, name in also.items()}
         given = {name: value for name, value in options.items() if value is not None}
+        mirror = str(self._value("preflight_mirror", variables) or "") if also else ""
+        if mirror:
+            fetched = {role: self._fetched(role, variables) for role in ENGINES if options["also"].get(role)}
+            wanted = needs(options["stack"], options["also"], fetched, mirror)
+            pythons = {"-".join(key): version for key, version in PYTHONS.items()}
+            given["mirror"] = {"base": mirror, "needs": wanted, "pythons": pythons}
         if let_go:  # who lets nodes go is about to work on the others
             take = boolean(self._templar.template(variables.get(this_run.TAKE, False)))
             given["run"] = {**this_run.describe(variables["inventory_hostname"]), "take": take}
@@ -143,6 +152,17 @@ class ActionModule(ActionBase):
             given["run"]["take"] = True
             result = self._execute_module("preflight_host", module_args=given, task_vars=variables)
         return result
+
+    def _fetched(self, role: str, variables: dict[str, Any]) -> list[tuple[str, str]]:
+        """What an engine's role fetches: addresses, each with the digest or commit it has to have."""
+        plan = self._lookup("mi50_service", role, variables)
+        found = [(one["url"], one["sha256"]) for one in plan["files"]]
+        options = plan["service"]["options"]
+        if options.get("image") and not options.get("image_archive") and "build" not in plan["question"]:
+            found.append((options["image"], options.get("image_digest") or ""))
+        if f"{role}_repository" in variables:
+            found.append((self._value(f"{role}_repository", variables), self._value(f"{role}_commit", variables)))
+        return found
 
     def _verify(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:
         """Call the host once more: a bare host is asked to take a stack, a finished one to show that it works."""

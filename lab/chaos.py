@@ -1,7 +1,8 @@
 """script/lab chaos: break everything while site.yml runs, by a seed, and see that a re-run mends it.
 
 What happens, when and to whom follows from the seed and the number of nodes; when it strikes within a task is the
-machine's. At the end: a run that succeeds, one that changes nothing, and nothing half-done on any node.
+machine's. Then: runs until one succeeds, one that changes nothing, playbooks/verify.yml, nothing half-done on any node,
+and the same files as on a node that nothing happened to.
 """
 
 from __future__ import annotations
@@ -11,115 +12,67 @@ import dataclasses
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from lab import depot, engine, fleet, inventory, nodes, site
+from lab import chaos_kinds, depot, fleet_page, intact, inventory, nodes, site
+from lab.chaos_kinds import KINDS
 from lab.console import say
 from lab.image import build as image
 from lab.mirror import server
-from lab.settings import MIRROR_CONTAINER, LabError, Settings
+from lab.settings import LabError, Settings
 
-# Seconds of a run within which things happen, and how long a broken thing stays broken.
-WINDOW = 45.0
-STOPPED = 60.0
 MAX_RUNS = 4
-# What must not be left anywhere: half-configured packages, half a download, an unfinished journal, another's claim.
-_STATES = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | grep -v -e '^ii ' -e '^rc '"
-_NAMES = "-name '.*.part' -o -name '*.journal*' -o -name '.*.staging*'"
-LEFT = (
-    f"dpkg --audit; {_STATES}; find /opt /var/cache/mi50-aipc /var/lib/mi50-aipc {_NAMES} 2>/dev/null;"
-    " ls /run/mi50-aipc/run.lock 2>/dev/null; true"
-)
+STAGES = ("strike", "mend", "check")
+_TASK = re.compile(r"^TASK \[(?:[\w.]+ : )?(.+?)\] \*+$", re.MULTILINE)
+
+_HOST = re.compile(r"^(?:ok|changed|fatal|skipping): \[([\w-]+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One misfortune: seconds after the run began, what, to whom (a node, or nobody)."""
+    """One misfortune: seconds after the run began, what, to whom (a node, or nothing for what strikes all)."""
 
     at: float
     kind: str
     node: str
 
 
+def window(count: int) -> float:
+    """Seconds of a run of that many nodes within which things happen: into the builds, and not after them."""
+    return 40.0 + 12.0 * count
+
+
 def plan(seed: int, names: list[str], kinds: list[str] | None = None) -> list[Event]:
-    """Every kind once, each to a node of its own while there are any, in an order of the seed's choosing."""
+    """Every kind once, each to a node of its own while there are any, in an order of the seed's choosing.
+
+    The node whose disk runs full is left alone by the others if possible: its small disk would not survive them.
+    """
     dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    wanted = kinds or sorted(KINDS)
+    wanted = sorted(kinds or KINDS)
     dice.shuffle(wanted)
     order = list(names)
     dice.shuffle(order)
-    times = sorted(round(dice.uniform(4, WINDOW), 1) for _ in wanted)
+    times = sorted(round(dice.uniform(4, window(len(names))), 1) for _ in wanted)
     # The controller's end ends the run: what comes after would hit nobody.
     wanted.sort(key=lambda kind: kind == "controller")
-    return [
-        Event(at, kind, order[turn % len(order)]) for turn, (at, kind) in enumerate(zip(times, wanted, strict=True))
-    ]
+    to: dict[str, str] = {}
+    others = order[1:] or order
+    for turn, kind in enumerate(kind for kind in wanted if kind in chaos_kinds.OF_A_NODE and kind != "disk"):
+        to[kind] = others[turn % len(others)]
+    to["disk"] = order[0]
+    return [Event(at, kind, to.get(kind, "")) for at, kind in zip(times, wanted, strict=True)]
 
 
-def _kill(node: str) -> None:
-    """Power off, at once, and on again a while later."""
-    engine.docker("kill", nodes.container(node), check=False)
-    time.sleep(8)
-    engine.docker("start", nodes.container(node))
-
-
-def _restart(node: str) -> None:
-    """A reboot that nobody asked for."""
-    engine.docker("restart", "-t", "3", nodes.container(node))
-
-
-def _ssh(node: str) -> None:
-    """Cut every SSH connection of a node; new ones are taken."""
-    engine.docker("exec", nodes.container(node), "pkill", "-KILL", "-f", "sshd: ops", check=False)
-
-
-def _mirror(_node: str) -> None:
-    """The mirror is gone for a minute."""
-    engine.docker("stop", "-t", "1", MIRROR_CONTAINER)
-    time.sleep(STOPPED)
-    engine.docker("start", MIRROR_CONTAINER)
-
-
-def _disk(node: str) -> None:
-    """A small file system over the node's cache that is full, for as long as the run takes."""
-    script = (
-        "mkdir -p /var/cache/mi50-aipc && mount -t tmpfs -o size=2m chaos /var/cache/mi50-aipc"
-        " && head -c 4M /dev/zero >/var/cache/mi50-aipc/filler; true"
-    )
-    engine.docker("exec", nodes.container(node), "sh", "-c", script, check=False)
-
-
-KINDS: dict[str, Callable[[str], None]] = {
-    "kill": _kill,
-    "restart": _restart,
-    "ssh": _ssh,
-    "mirror": _mirror,
-    "disk": _disk,
-    # Handled by the runner, which has the process.
-    "controller": lambda _node: None,
-}
-
-
-def heal(settings: Settings) -> None:
-    """Give back what the events took: disks, nodes, the mirror. What a person would do, and no more."""
-    for name in settings.node_names():
-        found = engine.inspect(nodes.container(name))
-        if found and not found["State"]["Running"]:
-            engine.docker("start", nodes.container(name))
-        nodes.wait_booted(nodes.container(name))
-        script = "while umount /var/cache/mi50-aipc 2>/dev/null; do :; done; true"
-        engine.docker("exec", nodes.container(name), "sh", "-c", script, check=False)
-    inventory.write(settings, server.up(settings))
-
-
-def strike(settings: Settings, events: list[Event], arguments: list[str]) -> str:
-    """Run site.yml and let the events happen; return what it said."""
+def strike(settings: Settings, events: list[Event], arguments: list[str]) -> list[dict[str, Any]]:
+    """Run site.yml and let the events happen; return them with what was under way and what came of it."""
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(settings.inventory), "site.yml"]
     env = {
         **os.environ,
@@ -128,6 +81,8 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> str
         "ANSIBLE_NOCOLOR": "1",
     }
     log = settings.cache / "chaos.log"
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     with (
         log.open("w") as out,
         subprocess.Popen(
@@ -139,72 +94,161 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> str
             while child.poll() is None and time.monotonic() - begin < event.at:
                 time.sleep(0.2)
             if child.poll() is not None:
-                say(f"the run was over before {event.kind} on {event.node}")
+                say(f"the run was over before {event.kind}")
+                rows.append({**dataclasses.asdict(event), "task": "the run was over", "outcome": "did not happen"})
                 continue
-            say(f"{time.monotonic() - begin:5.1f} s: {event.kind} on {event.node}")
+            task = (_TASK.findall(log.read_text()) or ["before the first task"])[-1]
+            rows.append({**dataclasses.asdict(event), "task": task, "outcome": ""})
+            say(f"{time.monotonic() - begin:5.1f} s: {event.kind} {event.node} during {task!r}")
             if event.kind == "controller":
                 child.send_signal(signal.SIGKILL)
                 continue
             # Some last a minute, and the next does not wait for them.
-            under_way.append(threading.Thread(target=KINDS[event.kind], args=(event.node,)))
+            under_way.append(threading.Thread(target=_happen, args=(event, failed)))
             under_way[-1].start()
         child.wait()
         for one in under_way:
             one.join()
-    return log.read_text()
+    if failed:
+        raise LabError(f"the chaos itself failed: {'; '.join(failed)}")
+    said = log.read_text()
+    for row in rows:
+        row["outcome"] = row["outcome"] or outcome(said, row["node"])
+    return rows
 
 
-def left(settings: Settings) -> dict[str, str]:
-    """What is half-done on each node; empty for a node where nothing is."""
-    found = {}
-    for name in settings.node_names():
-        text = engine.docker("exec", nodes.container(name), "sh", "-c", LEFT).stdout.strip()
-        if text:
-            found[name] = text
+def _happen(event: Event, failed: list[str]) -> None:
+    try:
+        KINDS[event.kind](event.node)
+    except LabError as error:
+        failed.append(f"{event.kind} on {event.node}: {error}")
+
+
+def outcome(said: str, node: str) -> str:
+    """How a run ended for a node, or for all of them, by what it said until it ended or was killed."""
+    names = [node] if node else sorted(set(_HOST.findall(said)))
+    found = {name: _one(said, name) for name in names}
+    if node:
+        return found[node]
+    words = sorted(set(found.values()))
+    return ", ".join(f"{sum(value == word for value in found.values())} {word}" for word in words) or "nobody had begun"
+
+
+def _one(said: str, node: str) -> str:
+    if re.search(rf"^fatal: \[{node}\]: UNREACHABLE", said, re.MULTILINE):
+        return "unreachable"
+    match = re.search(rf"^(?:fatal|failed): \[{node}\]", said, re.MULTILINE)
+    if match:
+        task = _TASK.findall(said[: match.start()])
+        return f"failed in {task[-1]!r}" if task else "failed"
+    counts = site.parse_recap(said).get(node)
+    return "went through" if counts else "cut short"
+
+
+def mend(settings: Settings, arguments: list[str]) -> list[float]:
+    """Run again until it succeeds; return the seconds of each run. Raises LabError when none does."""
+    seconds = []
+    for turn in range(1, MAX_RUNS + 1):
+        result = site.run(settings, arguments, quiet=True)
+        (settings.cache / f"chaos-{turn}.log").write_text(result.output)
+        seconds.append(result.seconds)
+        say(f"re-run {turn}: exit {result.returncode} after {result.seconds:.0f} s, {result.recap}")
+        if result.returncode == 0:
+            return seconds
+    raise LabError(f"no run succeeded after the chaos:\n{result.output[-3000:]}")
+
+
+def check(settings: Settings, arguments: list[str], *, reference: bool) -> dict[str, Any]:
+    """What came of it: a run that must change nothing, verify.yml, half-done things, an untouched node's files."""
+    names = settings.node_names()
+    again = site.run(settings, arguments, quiet=True)
+    changed = sum(counts["changed"] for counts in again.recap.values()) if not again.returncode else -1
+    verified = site.run(settings, arguments, playbook="playbooks/verify.yml", quiet=True)
+    (settings.cache / "chaos-verify.log").write_text(verified.output)
+    left = {name: text for name in names if (text := intact.traces(name))}
+    found: dict[str, Any] = {
+        "changed": changed,
+        "verified": "every node works" if verified.returncode == 0 else f"exit {verified.returncode}",
+        "left": json.dumps(left) if left else "nothing",
+    }
+    if reference:
+        untouched = _untouched(settings, arguments)
+        differing = {name: intact.compare(intact.listing(name), untouched) for name in names}
+        (settings.cache / "chaos-differs.json").write_text(json.dumps(differing, indent=1))
+        wrong = {name: lines for name, lines in differing.items() if lines}
+        found["compared"] = len(untouched)
+        said = "; ".join(f"{name}: {', '.join(lines[:8])}" for name, lines in wrong.items())
+        found["differs"] = said or "no difference"
     return found
 
 
-def mend(settings: Settings, arguments: list[str]) -> int:
-    """Run again until it succeeds; return how many runs that took. Raises LabError when it does not."""
-    for turn in range(1, MAX_RUNS + 1):
-        result = site.run(settings, arguments, quiet=True)
-        say(f"re-run {turn}: exit {result.returncode} after {result.seconds:.0f} s, {result.recap}")
-        if result.returncode == 0:
-            return turn
-    raise LabError(f"no run succeeded after the chaos:\n{result.output[-3000:]}")
+def _untouched(settings: Settings, arguments: list[str]) -> dict[str, intact.Entry]:
+    """The files of one more node, installed in peace."""
+    more = dataclasses.replace(settings, nodes=settings.nodes + 1)
+    name = more.node_names()[-1]
+    nodes.remove(name)
+    nodes.create(more, name, image.node(more))
+    inventory.write(more, server.url())
+    result = site.run(more, [*arguments, "--limit", name], quiet=True)
+    if result.returncode:
+        raise LabError(f"the node that nothing happened to could not be installed:\n{result.output[-3000:]}")
+    found = intact.listing(name)
+    nodes.remove(name)
+    inventory.write(settings, server.url())
+    return found
+
+
+def settled(record: dict[str, Any]) -> bool:
+    """Whether nothing is left of the chaos."""
+    whole = record["changed"] == 0 and record["left"] == "nothing" and record["verified"] == "every node works"
+    return bool(whole and record.get("differs", "no difference") == "no difference")
 
 
 def main(settings: Settings, rest: list[str]) -> int:
     """One round of chaos on fresh nodes."""
     parser = argparse.ArgumentParser(prog="script/lab chaos")
-    parser.add_argument("--seed", type=int, default=906, help="what happens when, and to whom (906)")
-    parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), help="some kinds of events alone")
-    parser.add_argument("--plan", action="store_true", help="show the plan, do nothing")
-    parser.add_argument("--keep", action="store_true", help="on nodes as they are, not on fresh ones")
+    parser.add_argument("--seed", type=int, default=906)
+    parser.add_argument("--kinds", default=",".join(sorted(KINDS)), help="some of: %(default)s")
+    parser.add_argument("--plan", action="store_true", help="show what would happen, and stop")
+    parser.add_argument("--begin", choices=STAGES, default="strike", help="go on with a round that was interrupted")
+    parser.add_argument("--end", choices=STAGES, default="check", help="stop after this part of it")
+    parser.add_argument("--no-reference", action="store_true", help="do not install one more node to compare with")
+    parser.add_argument("--output", type=Path, default=settings.root / "docs" / "fleet-runs.json")
     parser.add_argument("arguments", nargs="*", help="for ansible-playbook, after --")
     options = parser.parse_args(rest)
-    events = plan(options.seed, settings.node_names(), options.kinds)
+    kinds = [one for one in options.kinds.split(",") if one]
+    if set(kinds) - set(KINDS):
+        raise LabError(f"--kinds: {', '.join(sorted(set(kinds) - set(KINDS)))}: known are {', '.join(sorted(KINDS))}")
+    # The same cards everywhere: what differs afterwards is not theirs.
+    settings = dataclasses.replace(settings, cards=("two-mi50",))
+    events = plan(options.seed, settings.node_names(), kinds)
     for event in events:
-        say(f"seed {options.seed}: at {event.at:4.1f} s {event.kind} on {event.node}")
+        say(f"seed {options.seed}: at {event.at:5.1f} s {event.kind} {event.node}")
     if options.plan:
         return 0
-    if not options.keep:
-        for name in settings.node_names():
-            nodes.remove(name)
-    nodes.up(settings, image.node(settings))
-    inventory.write(settings, server.up(settings))
-    with fleet.Builds(settings) as given:
-        arguments = [*given, "-e", json.dumps(depot.light(settings)), *options.arguments]
-        said = strike(settings, events, arguments)
-        say(f"the run that was struck: {site.parse_recap(said) or 'ended without a recap'}")
-        heal(settings)
-        turns = mend(settings, arguments)
-        again = site.run(settings, arguments, quiet=True)
-    changed = {name: counts["changed"] for name, counts in again.recap.items() if counts["changed"]}
-    rest_ = left(settings)
-    if again.returncode or changed or rest_:
-        raise LabError(f"not settled: exit {again.returncode}, changed {changed}, left over {rest_}")
-    say(
-        f"seed {options.seed}: {len(events)} events, settled after {turns} re-run(s), then changed=0; nothing half-done"
-    )
+    wanted = STAGES[STAGES.index(options.begin) : STAGES.index(options.end) + 1]
+    state = settings.cache / f"chaos-{options.seed}-{settings.nodes}.json"
+    record: dict[str, Any] = {"seed": options.seed, "nodes": settings.nodes}
+    builds = settings.cache / f"chaos-builds-{options.seed}-{settings.nodes}"
+    given = {"mi50_build_dir": str(builds), **depot.light(settings)}
+    arguments = ["-e", json.dumps(given), *options.arguments]
+    if "strike" in wanted:
+        chaos_kinds.fresh(settings, [event.node for event in events if event.kind == "disk"], builds)
+        record["events"] = strike(settings, events, arguments)
+        state.write_text(json.dumps(record))
+    elif not state.exists():
+        raise LabError(f"--begin {options.begin}: there is no {state}: begin with the strike")
+    record.update(json.loads(state.read_text()))
+    if "mend" in wanted:
+        chaos_kinds.heal(settings)
+        record["re_runs"] = mend(settings, arguments)
+        state.write_text(json.dumps(record))
+    if "check" in wanted:
+        record.update(check(settings, arguments, reference=not options.no_reference))
+        fleet_page.save(options.output, f"chaos-{options.seed}-{settings.nodes}", record)
+        print("\n".join(fleet_page.chaos({**record, "date": time.strftime("%Y-%m-%d", time.gmtime())})))
+        if not settled(record):
+            raise LabError("the chaos left something: see above, and chaos-*.log in the lab's cache")
+        state.unlink()
+        shutil.rmtree(builds, ignore_errors=True)
     return 0

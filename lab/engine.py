@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ TOOLS = {
 }
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 START_SECONDS = 60
+# On networks that the lab gave a subnet of its own choice: only there does the engine grant wishes for addresses.
+FIXED = "mi50-lab.addresses=fixed"
 
 
 def install_tools() -> None:
@@ -148,9 +151,40 @@ def address(container: str, network: str) -> str:
 
 
 def ensure_network(name: str) -> None:
-    """A bridge of the lab's own; the engine picks a subnet that is free."""
-    if docker("network", "inspect", name, check=False).returncode != 0:
+    """A bridge of the lab's own, on a subnet that the engine found free; containers on it can have fixed addresses."""
+    found = docker("network", "inspect", name, check=False)
+    if found.returncode == 0:
+        if FIXED.partition("=")[0] in (json.loads(found.stdout)[0]["Labels"] or {}):
+            return
+        # Of an older lab: it goes when nothing is on it, and stays as it is otherwise.
+        if docker("network", "rm", name, check=False).returncode != 0:
+            return
+    for dummy in range(3):
         docker("network", "create", "--label", OURS, name)
+        subnet = _subnet(name)
+        docker("network", "rm", name)
+        given = ["--label", OURS, "--label", FIXED, "--subnet", subnet]
+        # Another network may have taken the subnet in between.
+        if docker("network", "create", *given, name, check=False).returncode == 0:
+            return
+    raise LabError(f"the Docker engine gave network {name} no subnet in three attempts")
+
+
+def _subnet(network: str) -> str:
+    found = json.loads(docker("network", "inspect", network).stdout)[0]["IPAM"]["Config"]
+    return str(next(one["Subnet"] for one in found if ":" not in one["Subnet"]))
+
+
+def fixed_address(network: str, place: int) -> list[str]:
+    """Options that give a new container the address of that place, counted from the subnet's end.
+
+    A restarted machine has the address it had. The engine's own choice is the first that is free, and a neighbour's
+    may just be. Empty on a network of an older lab, which grants no wishes.
+    """
+    found = json.loads(docker("network", "inspect", network).stdout)[0]
+    if FIXED.partition("=")[0] not in (found["Labels"] or {}):
+        return []
+    return ["--ip", str(ipaddress.ip_network(_subnet(network))[-2 - place])]
 
 
 def labelled(kind: str, label: str = OURS) -> list[str]:

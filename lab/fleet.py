@@ -9,23 +9,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import shutil
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lab import depot, engine, inventory, nodes
+from lab import depot, engine, fleet_page, inventory, nodes
 from lab.console import say
 from lab.image import build as image
 from lab.mirror import server
 from lab.settings import NETWORK, LabError, Settings
-
-BAR = 1.02
-BEGIN, END = "<!-- runs:begin -->", "<!-- runs:end -->"
 
 
 @dataclass(frozen=True)
@@ -50,54 +43,13 @@ def main(settings: Settings, rest: list[str]) -> int:
     if options.cut:
         for count in options.counts:
             record = isolated(dataclasses.replace(settings, nodes=count))
-            save(options.output, f"cut-{count}", record)
+            fleet_page.save(options.output, f"cut-{count}", record)
         return 0
     for count in options.counts:
         row = measured(dataclasses.replace(settings, nodes=count))
-        save(options.output, str(count), dataclasses.asdict(row))
+        fleet_page.save(options.output, str(count), dataclasses.asdict(row))
         print(json.dumps(dataclasses.asdict(row)))
     return 0
-
-
-def save(path: Path, name: str, record: dict[str, object]) -> None:
-    """Keep a run's figures beside those of others, and make the table of docs/fleet.md from all of them."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    found[name] = {**record, "machine": machine, "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    page = path.with_name("fleet.md")
-    if page.exists():
-        head, dummy, rest = page.read_text().partition(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n{table(found)}{END}{rest.partition(END)[2]}")
-    say(f"wrote {path} and the table of {page}")
-
-
-def table(found: dict[str, dict[str, Any]]) -> str:
-    """The runs as Markdown: from nothing through the mirror, and from a folder without a network."""
-    runs = sorted((row for name, row in found.items() if name.isdigit()), key=lambda row: int(row["nodes"]))
-    lines = ["| nodes | fill, s | site.yml, s | upstream to mirror, MB | upstream to nodes, B | mirror to nodes, MB |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in runs:
-        cells = [f"{row['fill_seconds']:.0f}", f"{row['site_seconds']:.0f}", f"{row['upstream_fill'] / 1e6:.1f}"]
-        cells += [str(row["upstream_nodes"]), f"{row['local'] / 1e6:.1f}"]
-        lines.append(f"| {row['nodes']} | {' | '.join(cells)} |")
-    if len(runs) > 1:
-        taken = [row["upstream_fill"] + row["upstream_nodes"] for row in (runs[0], runs[-1])]
-        ratio = taken[1] / taken[0]
-        verdict = "met" if ratio <= BAR else "missed"
-        lines += [
-            "",
-            f"Bytes from upstream for {runs[-1]['nodes']} nodes are {ratio:.3f} times those for {runs[0]['nodes']}",
-        ]
-        lines[-1] += f" (bar of the design: {BAR}): {verdict}."
-    cut = sorted((row for name, row in found.items() if name.startswith("cut-")), key=lambda row: int(row["nodes"]))
-    if cut:
-        lines += ["", "With every route but the one to the mirror cut, from an imported folder:", ""]
-        lines += ["| nodes | folder, MB | import, s | site.yml, s | upstream, B |", "|---|---|---|---|---|"]
-        for row in cut:
-            cells = [f"{row['folder_bytes'] / 1e6:.0f}", f"{row['import_seconds']:.0f}", f"{row['site_seconds']:.0f}"]
-            lines.append(f"| {row['nodes']} | {' | '.join(cells)} | {row['upstream_bytes']} |")
-    return "\n".join(lines) + "\n"
 
 
 def fresh(settings: Settings) -> tuple[str, str]:

@@ -77,6 +77,8 @@ def create(settings: Settings, name: str, image_name: str, extra: tuple[str, ...
     label = f"mi50-lab.made-of={_recipe(settings, name, image_name)}"
     inside = [*ENGINE_INSIDE, "-v=/var/lib/docker"] if settings.has_docker(name) else list(CAPABILITIES)
     where = ["--name", container(name), "--hostname", name, "--network", NETWORK]
+    if _place(name):
+        where += engine.fixed_address(NETWORK, _place(name))
     # Empty until the benchmark puts its engines there: a node that measures nothing pays nothing.
     shared = settings.cache / "engines"
     shared.mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,12 @@ def create(settings: Settings, name: str, image_name: str, extra: tuple[str, ...
     engine.docker("start", container(name))
     wait_booted(container(name))
     engine.docker("exec", container(name), "standin_devices", settings.preset(name))
+
+
+def _place(name: str) -> int:
+    """A number of its own for each name that the lab gives; 0 for others. The mirror's is 1 (lab/mirror/server.py)."""
+    number = name.removeprefix("node")
+    return 2 if name == "depot" else 10 + int(number) if number.isdigit() else 0
 
 
 def cards(settings: Settings, name: str) -> int:

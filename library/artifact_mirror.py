@@ -193,6 +193,11 @@ nodes:
   returned: success
   type: str
   sample: "mi50_url_radeon: http://192.0.2.5:8090/radeon"
+contents:
+  description: What it holds, as JSON for its nodes.
+  returned: success
+  type: str
+  sample: '{"format": 1, "items": {}}'
 seal:
   description: The sha256 of the manifest, after V(exported) and V(imported).
   returned: success

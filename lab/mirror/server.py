@@ -65,7 +65,7 @@ def _start(settings: Settings, root: Path, nginx: str, wanted: str) -> None:
         "-v",
         f"{logs(settings)}:/srv/logs",
     ]
-    network = ["--network", NETWORK, "--network-alias", ALIAS]
+    network = ["--network", NETWORK, "--network-alias", ALIAS, *engine.fixed_address(NETWORK, 1)]
     engine.docker("run", "-d", "--name", MIRROR_CONTAINER, "--hostname", "mirror", *labels, *network, *mounts, nginx)
     _wait(f"{url()}/lab.json")
     say(f"mirror answers at {url()}")

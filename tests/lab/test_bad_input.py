@@ -122,6 +122,40 @@ def test_wrong_key_file(lab: Lab) -> None:
     refused(lab, "-e", f"rocm_apt_key_file={key}", says=("repository.key", "rocm_apt_key_file", wanted, offered))
 
 
+def test_mirror_that_is_incomplete(lab: Lab) -> None:
+    """Issue 9: all that is missing, before anything changes. The address answers, and its list has something else."""
+    short = lab.variant("short")
+    copy_tree(tree.docroot(lab.settings) / "arch", short / "arch")
+    copy_tree(tree.docroot(lab.settings) / "radeon", short / "radeon")
+    one = {"kind": "file", "what": {"path": "arch/another"}, "values": {}}
+    (short / "contents.json").write_text(json.dumps({"format": 1, "items": {"one": one}}))
+    base = f"{lab.url}/variants/short"
+    given = {"mi50_url_arch_archive": f"{base}/arch", "mi50_url_radeon": f"{base}/radeon"}
+    refused(
+        lab,
+        "-e",
+        json.dumps({**given, "artifact_mirror_client_base": base}),
+        says=(
+            *("mirror.contents", "incomplete for this stack, 3 missing", "apt-debian-12"),
+            *("radeon/rocm/rocm.gpg.key", "arch/packages/r/rocblas/rocblas-6.4.3"),
+        ),
+    )
+
+
+def test_two_nodes_with_one_host_key(lab: Lab) -> None:
+    """One of them goes on, whichever says so first; the other is refused. Of --tags preflight nothing else is done."""
+    path = "/etc/ssh/ssh_host_ed25519_key.pub"
+    key, own = lab.ssh("node2", f"cat {path}").split()[1], lab.ssh(NODE, f"cat {path}").strip()
+    lab.ssh(NODE, f"echo 'ssh-ed25519 {key} copy' >{path}")
+    try:
+        result = lab.site("--limit", f"node2,{NODE}", "--tags", "preflight")
+    finally:
+        lab.ssh(NODE, f"echo '{own}' >{path}")
+    assert sorted(counts["failed"] for counts in result.recap.values()) == [0, 1], result.output[-3000:]
+    said = " ".join(result.output.split())
+    assert "inventory.host_key" in said and "have the same one" in said and "dpkg-reconfigure openssh-server" in said
+
+
 def radeon_copy(lab: Lab, name: str) -> Path:
     """A broken copy's own /radeon."""
     return copy_tree(tree.docroot(lab.settings) / "radeon", lab.variant(name) / "radeon")

@@ -1,10 +1,28 @@
-"""The plan of a chaos run follows from its seed."""
+"""The plan of a chaos run follows from its seed; what it says of nodes afterwards is what they showed."""
 
 from __future__ import annotations
 
-from lab import chaos
+import dataclasses
+
+from lab import chaos, chaos_kinds, fleet_page, intact
 
 NODES = [f"node{number}" for number in range(1, 9)]
+LOG = """
+TASK [preflight : Check the inventory and the host] ***************************
+ok: [node1]
+ok: [node2]
+ok: [node3]
+ok: [node4]
+
+TASK [Install packages] *******************************************************
+changed: [node1]
+fatal: [node2]: UNREACHABLE! => {"msg": "gone"}
+fatal: [node3]: FAILED! => {"msg": "No space left on device"}
+"""
+RECAP = """
+PLAY RECAP *********************************************************************
+node1                      : ok=2    changed=1    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0
+"""
 
 
 def test_a_seed_is_a_plan() -> None:
@@ -15,14 +33,63 @@ def test_a_seed_is_a_plan() -> None:
 def test_everything_happens_once_and_the_controller_dies_last() -> None:
     for seed in range(50):
         events = chaos.plan(seed, NODES)
-        assert sorted(event.kind for event in events) == sorted(chaos.KINDS)
+        assert sorted(event.kind for event in events) == sorted(chaos_kinds.KINDS)
         assert [event.at for event in events] == sorted(event.at for event in events)
         assert events[-1].kind == "controller"
-        assert len({event.node for event in events}) == len(events)
-        assert events[0].at >= 4 and events[-1].at <= chaos.WINDOW
+        struck = [event.node for event in events if event.node]
+        assert len(set(struck)) == len(struck) == len(chaos_kinds.OF_A_NODE)
+        assert events[0].at >= 4 and events[-1].at <= chaos.window(len(NODES))
 
 
-def test_fewer_nodes_take_turns() -> None:
-    events = chaos.plan(3, NODES[:2], ["kill", "ssh", "disk"])
-    assert {event.node for event in events} == {"node1", "node2"}
-    assert len(events) == 3
+def test_fewer_nodes_take_turns_but_the_small_disk_survives() -> None:
+    for seed in range(20):
+        to = {event.kind: event.node for event in chaos.plan(seed, NODES[:2])}
+        assert to["kill"] == to["restart"] == to["ssh"] != to["disk"]
+        assert to["mirror"] == to["controller"] == ""
+    assert [event.node for event in chaos.plan(3, NODES[:1], ["kill", "ssh"])] == ["node1", "node1"]
+
+
+def test_how_a_run_ended_for_each_node() -> None:
+    ended = {node: chaos.outcome(LOG, node) for node in ("node1", "node2", "node3", "node4")}
+    assert ended == {
+        "node1": "cut short",
+        "node2": "unreachable",
+        "node3": "failed in 'Install packages'",
+        "node4": "cut short",
+    }
+    assert chaos.outcome(LOG, "") == "2 cut short, 1 failed in 'Install packages', 1 unreachable"
+    assert chaos.outcome(LOG + RECAP, "node1") == "went through"
+    assert chaos.outcome("", "") == "nobody had begun"
+
+
+def listed(*lines: str) -> dict[str, intact.Entry]:
+    return intact.parse("".join(f"{line}\n" for line in lines))
+
+
+def test_what_is_missing_other_or_left_over_is_said() -> None:
+    untouched = listed("/opt/a\tf\t644\t10", "/etc/mi50.conf\tf\t644\t5", "/etc/hostname\tf\t644\t6")
+    assert intact.compare(untouched, untouched) == []
+    # A name of its own, and a compiler's settings, are no damage.
+    more = {**untouched, **listed("/etc/hostname\tf\t644\t7", "/etc/gcc.conf\tf\t644\t1")}
+    assert intact.compare(more, untouched) == []
+    assert intact.compare({}, untouched) == ["/etc/mi50.conf: missing", "/opt/a: missing"]
+    half = {**untouched, **listed("/opt/a\tf\t644\t4")}
+    assert intact.compare(half, untouched) == ["/opt/a: f 644 4, elsewhere f 644 10"]
+    for path in ("/opt/b", "/etc/.mi50.conf.x1", "/var/cache/mi50-aipc/x.part"):
+        assert intact.compare({**untouched, **listed(f"{path}\tf\t600\t1")}, untouched) == [f"{path}: left over"]
+
+
+def test_a_round_is_settled_only_when_all_of_it_is() -> None:
+    record = {"changed": 0, "left": "nothing", "verified": "every node works", "differs": "no difference"}
+    assert chaos.settled(record)
+    for name, value in (("changed", 1), ("changed", -1), ("left", "x"), ("verified", "exit 2"), ("differs", "x")):
+        assert not chaos.settled({**record, name: value})
+
+
+def test_the_page_has_a_line_for_each_misfortune() -> None:
+    events = [{**dataclasses.asdict(event), "task": "T", "outcome": "O"} for event in chaos.plan(906, NODES)]
+    record = {"seed": 906, "nodes": 8, "date": "2026-11-23", "events": events, "re_runs": [61.4]}
+    record.update(changed=0, verified="every node works", left="nothing", compared=3, differs="no difference")
+    lines = fleet_page.chaos(record)
+    assert len([line for line in lines if line.endswith("| T | O |")]) == len(events)
+    assert "Re-runs until all succeeded: 1 (61 s)." in lines[-1] and "(3 paths): no difference" in lines[-1]

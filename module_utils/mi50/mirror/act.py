@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import distribution, fill, nodes, plan, transfer
+from . import contents, distribution, fill, nodes, plan, transfer
 from .distribution import Runner
 from .errors import MirrorError
 from .store import Store
@@ -60,6 +60,7 @@ def act(given: Mapping[str, Any], run: Runner, *, check_mode: bool) -> dict[str,
         "size": store.size(),
         "distributions": distributions,
         "nodes": nodes.text(given["served_as"], given["stack"]["bases"]),
+        "contents": contents.text(store),
     }
 
 

@@ -38,11 +38,17 @@ def fill(store: Store, item: Item) -> Done:
 
 
 def _answers(root: Path, asked: Wanted, found: Wanted, listed: list[dict[str, Any]]) -> list[Path]:
-    """Write what the hub would say; a web server ignores the question behind the path."""
+    """Write what the hub would say; a web server ignores the question behind the path.
+
+    Several models may be of one repository: its list grows with each.
+    """
     answers: dict[str, Any]
     if found.source == "modelscope":
-        files = [{"Path": one["path"], "Sha256": one["sha256"], "Size": one["size"], "Type": "blob"} for one in listed]
-        answers = {f"api/v1/models/{found.repo}/repo/files": {"Data": {"Files": files}}}
+        path = f"api/v1/models/{found.repo}/repo/files"
+        new = [{"Path": one["path"], "Sha256": one["sha256"], "Size": one["size"], "Type": "blob"} for one in listed]
+        before = _before(root / path)
+        files = before["Data"]["Files"] if isinstance(before, dict) else []
+        answers = {path: {"Data": {"Files": _merged(files, new, "Path")}}}
     else:
         tree = [
             {
@@ -54,7 +60,23 @@ def _answers(root: Path, asked: Wanted, found: Wanted, listed: list[dict[str, An
             for one in listed
         ]
         place, named = f"api/models/{found.repo}", quote(asked.revision, safe="")
-        answers = {f"{place}/tree/{found.revision}": tree, f"{place}/revision/{named}": {"sha": found.revision}}
+        path = f"{place}/tree/{found.revision}"
+        tree = _merged(_before(root / path) or [], tree, "path")
+        answers = {path: tree, f"{place}/revision/{named}": {"sha": found.revision}}
     for path, answer in answers.items():
         write(root / path, json.dumps(answer) + "\n")
     return [root / path for path in answers]
+
+
+def _before(path: Path) -> Any:  # noqa: ANN401 - an answer of a hub
+    """The answer that is there already; None for none, or for one that was cut off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _merged(before: list[dict[str, Any]], new: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Both lists by path, the new one first in what both have."""
+    found = {**{one[key]: one for one in before}, **{one[key]: one for one in new}}
+    return [found[path] for path in sorted(found)]
