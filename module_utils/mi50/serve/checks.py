@@ -108,14 +108,17 @@ def disk(needs: Sequence[tuple[str, int]], node: Node) -> list[str]:
 
 def port(common: Common, node: Node) -> list[str]:
     """The port is taken by something that is not this common."""
-    inodes = listeners(common.port, node)
-    if not inodes:
+    owner = holder(common.port, node)
+    if owner is None or f"/{UNIT.format(common.name)}" in owner[1] or _serves(common, node):
         return []
-    owner = _owner(inodes, node)
-    if (owner is not None and f"/{UNIT.format(common.name)}" in owner[1]) or _serves(common, node):
-        return []
-    who = f"process {owner[0]}" if owner else "another program"
+    who = f"process {owner[0]}" if owner[0] else "another program"
     return [f"port {common.port} is taken by {who}: stop it, or set {common.name}_port (nothing was changed)"]
+
+
+def holder(number: int, node: Node) -> tuple[str, str] | None:
+    """Who listens on a TCP port: name with id, and control group, empty where that cannot be seen; None: nobody."""
+    inodes = listeners(number, node)
+    return (_owner(inodes, node) or ("", "")) if inodes else None
 
 
 def _serves(common: Common, node: Node) -> bool:
