@@ -8,12 +8,13 @@ Documented in library/preflight.py.
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import ansible.module_utils
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import action_loader, lookup_loader
@@ -29,7 +30,8 @@ from ansible.module_utils.mi50.monitor.verify import text as as_metrics
 from ansible.module_utils.mi50.preflight import run as this_run
 from ansible.module_utils.mi50.preflight.also import ENGINES
 from ansible.module_utils.mi50.preflight.mirror_needs import needs
-from ansible.module_utils.mi50.preflight.model import build_report
+from ansible.module_utils.mi50.preflight.model import build_report, crashed
+from ansible.module_utils.mi50.verify.check_stack import id_of
 
 # Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
 for _name in ("preflight_inventory", "preflight_report"):
@@ -53,6 +55,22 @@ _OPTIONS = {
     "proc_root": "proc_root",
     "dev_root": "dev_root",
 }
+
+
+# What Ansible says of a module that died; shown with -vvv.
+_TRACES = ("exception", "module_stdout", "module_stderr", "rc")
+
+
+def _why(result: dict[str, Any]) -> str:
+    """Return the words that say most of a module's end: the last line of its traceback, or its message."""
+    said = [str(result.get(name, "")) for name in ("exception", "module_stderr", "module_stdout")]
+    lines = [line.strip() for text in said for line in reversed(text.splitlines())]
+    error = next((line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception): ", line)), "")
+    return _line(error or str(result.get("msg", ""))) or "the module ended without an answer"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]
 
 
 def _has(answers: dict[str, Any]) -> str:
@@ -83,21 +101,23 @@ class ActionModule(ActionBase):
         if boolean(arguments.get("host", True)) and ready:
             also = arguments.get("also") or {}
             verify = boolean(arguments.get("verify", False))
-            host = self._look({} if verify else also, variables, arguments.get("let_go"))
-            if "checks" not in host:
-                return host
-            layers.append(host["checks"])
-            layers.append(self._alone(host, variables))
-            if verify:
-                finished = self._verify(also, variables)
-                if "checks" not in finished:
-                    return finished
-                layers.append(finished["checks"])
-                if arguments.get("metrics"):
-                    self._publish(str(arguments["metrics"]), layers, variables)
-        report = {name: arguments[name] for name in ("dir", "fail") if name in arguments}
-        report.update(checks=layers, name="verify" if boolean(arguments.get("verify", False)) else "preflight")
-        result = self._delegate("preflight_report", report, variables)
+            try:
+                host = self._look({} if verify else also, variables, arguments.get("let_go"))
+                layers += self._seen(host, variables)
+                if verify:
+                    layers.append(self._verify(also, variables))
+                    if arguments.get("metrics") and "checks" in host:
+                        self._publish(str(arguments["metrics"]), layers, variables)
+            except AnsibleError as error:
+                # Unreachable, no sudo: the report of an earlier run must not stand for this one.
+                layers.append([crashed("host", _line(str(error))).as_dict()])
+                self._report(layers, {**arguments, "fail": False}, variables)
+                raise
+        result = self._report(layers, arguments, variables)
+        if "checks" not in host and host and not boolean(arguments.get("verify", False)):
+            # Not even with fail=false: roles would work on a node that nobody has looked at.
+            result.update(failed=True, msg=result.get("msg") or host.get("msg", "preflight_host crashed"))
+            result.update({name: host[name] for name in _TRACES if name in host})
         if not result.get("failed"):
             answers, settled = host.get("answers", {}), host.get("settled", False)
             result.update(
@@ -108,6 +128,17 @@ class ActionModule(ActionBase):
                 # A task of its own would cost as much as a tenth of the whole run.
                 Display().display(f"{variables['inventory_hostname']}: {_has(answers)}")
         return result
+
+    def _report(self, layers: list[Any], arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        given = {name: arguments[name] for name in ("dir", "fail") if name in arguments}
+        given.update(checks=layers, name="verify" if boolean(arguments.get("verify", False)) else "preflight")
+        return self._delegate("preflight_report", given, variables)
+
+    def _seen(self, host: dict[str, Any], variables: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        """The checks of the host, or the one that says why there are none."""
+        if "checks" not in host:
+            return [[crashed("host", _why(host)).as_dict()]]
+        return [host["checks"], self._alone(host, variables)]
 
     def _may_go(self, name: str, answers: dict[str, Any], variables: dict[str, Any]) -> bool:
         """Tell whether a settled node has nothing to say either. Who asks for tags asks for roles."""
@@ -164,14 +195,24 @@ class ActionModule(ActionBase):
             found.append((self._value(f"{role}_repository", variables), self._value(f"{role}_commit", variables)))
         return found
 
-    def _verify(self, also: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:
-        """Call the host once more: a bare host is asked to take a stack, a finished one to show that it works."""
+    def _verify(self, also: dict[str, str], variables: dict[str, Any]) -> list[dict[str, Any]]:
+        """Call the host once more: a bare host is asked to take a stack, a finished one to show that it works.
+
+        A question that cannot be put, and a call that crashes, are findings: they must not cost the others.
+        """
         stack = self._lookup("mi50_stack", self._value("preflight_stack", variables), variables)
         roots = {f"{name}_root": self._value(f"preflight_{name}_root", variables) for name in ("sysfs", "proc", "dev")}
-        asked = {module: self._value(name, variables) for module, name in also.items()}
+        asked, checks = {}, []
+        for module, name in also.items():
+            try:
+                asked[module] = self._value(name, variables)
+            except AnsibleError as error:
+                checks.append(crashed(id_of(module), _line(str(error))))
         given = {**roots, "version": stack["rocm"]["version"], "questions": asked}
         result: dict[str, Any] = self._execute_module("node_verify", module_args=given, task_vars=variables)
-        return result
+        if "checks" not in result:
+            checks.append(crashed("node.verify", _why(result)))
+        return [*result.get("checks", []), *(check.as_dict() for check in checks)]
 
     def _publish(self, path: str, layers: list[Any], variables: dict[str, Any]) -> None:
         """Leave the result on the node for node-exporter; that this cannot be done is for the monitoring to notice."""

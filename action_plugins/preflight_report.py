@@ -26,10 +26,10 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
-from ansible.module_utils.mi50.preflight.model import FAIL, STATUSES, WARN, build_report
+from ansible.module_utils.mi50.preflight.model import ERROR, FAIL, STATUSES, WARN, build_report
 from ansible.module_utils.mi50.preflight.render import failure_message, table
 
-_COLORS = {FAIL: "red", WARN: "yellow"}
+_COLORS = {FAIL: "red", ERROR: "red", WARN: "yellow"}
 
 
 class ActionModule(ActionBase):
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
 
     def _show(self, name: str, report: dict[str, Any]) -> None:
         # One call: lines of hosts that report at the same moment must not mix.
-        worst = next((s for s in (FAIL, WARN) if any(c["status"] == s for c in report["checks"])), None)
+        worst = next((s for s in _COLORS if any(c["status"] == s for c in report["checks"])), None)
         display = Display()
         lines = table(name, report, full=display.verbosity > 0)
         display.display("\n".join(lines), color=_COLORS[worst] if worst else "green")

@@ -197,7 +197,7 @@ from ansible.module_utils.mi50.preflight import also, claim
 from ansible.module_utils.mi50.preflight.asked import QuestionError, questions, runner
 from ansible.module_utils.mi50.preflight.collect import Options, Runner, collect, read_os_release, read_proxies
 from ansible.module_utils.mi50.preflight.evaluate import evaluate
-from ansible.module_utils.mi50.preflight.model import FAIL, Check, Policy, RepositoryTarget, Target
+from ansible.module_utils.mi50.preflight.model import BAD, Check, Policy, RepositoryTarget, Target
 from ansible.module_utils.mi50.preflight.targets import repository_for, targets_for
 
 
@@ -276,15 +276,19 @@ def main() -> None:
         min_free_gib=min_free,
         expected_gpus=given["expected_gpus"],
         check_mode=module.check_mode,
+        mends=bool(given["run"]),
     )
-    checks = evaluate(collect(options, targets, run, repository), policy)
-    answers = {} if any(check.status == FAIL for check in checks) else also.ask(asked, run)
+    host = collect(options, targets, run, repository)
+    checks = evaluate(host, policy)
+    failed = any(check.status in BAD for check in checks)
+    # Packages that are not whole are work, whatever the roles would say.
+    answers = {} if failed or host.dpkg_cut else also.ask(asked, run)
     for warning in answers.get("rocm_info", {"driver": {"warnings": []}})["driver"]["warnings"]:
         module.warn(warning)
     settled = bool(asked) and all(name in answers or question is None for name, question in asked.items())
-    if given["mirror"] and not settled and not any(check.status == FAIL for check in checks):
+    if given["mirror"] and not settled and not failed:
         checks.append(mirrored(given["mirror"], answers, options, run))
-    failed = any(check.status == FAIL for check in checks)
+    failed = any(check.status in BAD for check in checks)
     work = bool(given["run"]) and not settled and not failed and not module.check_mode
     held_by = claim.claim(options.root, given["run"], take=bool(given["run"].get("take"))) if work else None
     module.exit_json(

@@ -7,11 +7,12 @@ leaves out.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import pytest
 
 from lab import engine, nodes, site, snapshot
 from lab.__main__ import up
-from lab.engines import units
+from lab.engines import models, units
+from lab.mirror import server
 from lab.settings import NETWORK
 from tests.lab.conftest import Lab
 
@@ -28,8 +30,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.long]
 NODE = "node3"
 ROOT = Path(__file__).resolve().parents[2]
 OLD = ("-e", "mi50_stack=rocm-6.3.3")
+INSTALL, REMOVE = "Install the packages of the stack's build", "TASK [rocm : Remove the packages]"
 UNINSTALL = ("-e", "mi50_uninstall=yes")
-DATA = "/var/lib/mi50-aipc/models/mine.gguf"
+STORE = "/var/lib/mi50-aipc/models"
+MODEL = f"{STORE}/smollm2/{models.SMOLLM.file}"  # the role's
+MINE = (f"{STORE}/mine.gguf", "/var/lib/mi50-aipc/bench/mine.json")  # a user's
+WORKS = "^/usr/bin/dpkg .*--(unpack|configure|remove|purge)"
 
 
 @dataclasses.dataclass
@@ -45,6 +51,35 @@ class Undo:
         arguments = ["--limit", NODE, "-e", json.dumps(self.options), *more]
         return site.run(self.lab.settings, arguments, playbook=playbook, quiet=True)
 
+    def cut_off(self, playbook: str, task: str, *more: str, power: bool) -> None:
+        """Start a playbook, wait until dpkg works for a task of it, and kill it. `power`: apt and dpkg die with it."""
+        words = [
+            "-i",
+            str(self.lab.settings.inventory),
+            playbook,
+            "--limit",
+            NODE,
+            "-e",
+            json.dumps(self.options),
+            *more,
+        ]
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), *words]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+            said = []
+            for line in child.stdout or ():
+                said.append(line)
+                if task in line:
+                    break
+            assert task in said[-1], "".join(said)[-4000:]
+            self.lab.ssh(
+                NODE, f"timeout 200 sh -c \"until pgrep -f '{WORKS}' >/dev/null; do sleep 0.05; done\"; sleep 1"
+            )
+            if power:
+                # What /run held is gone after a power failure, the claim of the run among it.
+                self.lab.ssh(NODE, "pkill -9 -x apt-get; pkill -9 -x dpkg; rm -r /run/mi50-aipc")
+            child.kill()
+        assert child.returncode == -9
+
     def differences(self) -> list[str]:
         """What is other than before site.yml."""
         return snapshot.differences(self.before, snapshot.take(NODE))
@@ -56,9 +91,15 @@ def undo(lab: Lab) -> Iterator[Undo]:
     nodes.remove(NODE)
     up(lab.settings)
     found = units.provide(lab.settings)
+    served = server.variants(lab.settings) / "undo" / models.SMOLLM.file
+    served.parent.mkdir(parents=True, exist_ok=True)
+    served.unlink(missing_ok=True)
+    os.link(models.ensure(lab.settings) / models.SMOLLM.file, served)
+    model = {"name": "smollm2", "source": "url", "url": f"{lab.url}/variants/undo", "files": [models.SMOLLM.file]}
     options = {
-        "mi50_engines": ["llama_cpp"],
-        "llama_cpp_model": f"{found['models']}/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "mi50_engines": ["llama_cpp", "lmstudio", "ollama"],
+        "models_list": [model],
+        "llama_cpp_model": MODEL,
         "llama_cpp_alias": "smollm2",
         "llama_cpp_context": 1024,
         "llama_cpp_root": found["tree"],
@@ -66,6 +107,16 @@ def undo(lab: Lab) -> Iterator[Undo]:
         "llama_cpp_gpus": ["none"],
         "llama_cpp_allow_software": True,
         "llama_cpp_extra_args": ["-t", "2", "-dev", "none"],
+        "lmstudio_accept_licence": True,
+        "lmstudio_archive": found["llmster"],
+        "lmstudio_version": "0.0.25-1",
+        "ollama_archive": found["ollama"],
+        "ollama_version": "0.13.5",
+        **{f"{one}_model": MODEL for one in ("lmstudio", "ollama")},
+        **{f"{one}_alias": "smollm2" for one in ("lmstudio", "ollama")},
+        **{f"{one}_context": 1024 for one in ("lmstudio", "ollama")},
+        **{f"{one}_gpus": ["none"] for one in ("lmstudio", "ollama")},
+        **{f"{one}_allow_software": True for one in ("lmstudio", "ollama")},
         "gpu_power_cap_watts": 180,
         "rocm_users": ["ops"],
     }
@@ -93,23 +144,31 @@ def test_another_stack_and_back(undo: Undo) -> None:
     assert down.returncode == 0, down.output[-4000:]
     assert verified(undo, *OLD) == ""
     assert undo.lab.ssh(NODE, "readlink -f /opt/rocm; ls -d /opt/rocm-*").split() == ["/opt/rocm-6.3.3"] * 2
-    # Back by what the node remembers, cut off in the middle, and once more.
-    ansible = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [ansible, "-i", str(undo.lab.settings.inventory), "playbooks/rollback.yml", "--limit", NODE]
-    command += ["-e", json.dumps({k: v for k, v in undo.options.items() if k != "mi50_engines"})]
-    command += ["-e", "mi50_rollback=rocm-6.4.3"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
-        for line in child.stdout or ():
-            if "Install the packages of the stack's build" in line:
-                time.sleep(1.5)
-                child.kill()
-                break
-    assert child.returncode == -9
-    undo.lab.ssh(NODE, "while pgrep -x 'apt-get|dpkg' >/dev/null; do sleep 0.2; done")
-    again = site.run(undo.lab.settings, command[4:], playbook="playbooks/rollback.yml", quiet=True)
+    # Back by what the node remembers; the controller dies in the middle, and it is asked once more, at once.
+    engines = undo.options.pop("mi50_engines")
+    back = ("-e", "mi50_rollback=rocm-6.4.3")
+    undo.cut_off("playbooks/rollback.yml", INSTALL, *back, power=False)
+    again = undo.play("playbooks/rollback.yml", *back)
+    undo.options["mi50_engines"] = engines
     assert again.returncode == 0, again.output[-4000:]
     assert verified(undo) == ""
     assert undo.lab.ssh(NODE, "readlink -f /opt/rocm; ls -d /opt/rocm-*").split() == ["/opt/rocm-6.4.3"] * 2
+
+
+def test_a_power_failure_while_apt_works_is_mended_by_the_next_run(undo: Undo) -> None:
+    """Another stack is half there; the next run is for the one before, and brings the node back to it."""
+    undo.cut_off("site.yml", INSTALL, *OLD, power=True)
+    assert undo.lab.ssh(NODE, "dpkg --audit; ls /var/lib/dpkg/updates"), "nothing is half there: this proves nothing"
+    looked = undo.play("playbooks/verify.yml", *OLD)
+    assert looked.returncode == 2
+    assert "a run of this project was cut off there: apt-get install" in looked.output
+    mended = undo.play("site.yml")
+    assert mended.returncode == 0, mended.output[-4000:]
+    said = " ".join(mended.output.split())
+    assert "had been cut off while apt worked: dpkg --configure -a finished what was cut off" in said
+    assert verified(undo) == ""
+    assert undo.lab.ssh(NODE, "readlink -f /opt/rocm; ls -d /opt/rocm-*").split() == ["/opt/rocm-6.4.3"] * 2
+    assert undo.lab.ssh(NODE, "ls /var/lib/mi50-aipc /run/mi50-aipc | grep -e working -e run.lock || true") == ""
 
 
 def test_a_stack_that_the_node_never_had_is_refused(undo: Undo) -> None:
@@ -153,15 +212,21 @@ def test_uninstall_wants_to_be_meant(undo: Undo) -> None:
 
 
 def test_the_node_is_what_it_was(undo: Undo) -> None:
-    """Models stay, what a user installed meanwhile stays; after the data, too, went nothing differs."""
-    undo.lab.ssh(NODE, f"mkdir -p $(dirname {DATA}); echo mine > {DATA}")
+    """Cut off in the middle and run again: models and a user's files stay, nothing else; then they go as well."""
+    undo.lab.ssh(NODE, "".join(f"mkdir -p $(dirname {path}); echo mine > {path};" for path in MINE))
     check = undo.play("playbooks/uninstall.yml", *UNINSTALL, "--check", "--diff")
     assert check.returncode == 0, check.output[-3000:]
+    undo.cut_off("playbooks/uninstall.yml", REMOVE, *UNINSTALL, power=True)
+    assert undo.lab.ssh(NODE, "dpkg --audit; ls /var/lib/dpkg/updates"), "nothing is half gone: this proves nothing"
     result = undo.play("playbooks/uninstall.yml", *UNINSTALL)
     assert result.returncode == 0, result.output[-4000:]
-    left = [line for line in undo.differences() if "/var/lib/mi50-aipc" not in line]
-    assert left == []
-    assert undo.lab.ssh(NODE, f"cat {DATA}") == "mine\n"
+    assert "had been cut off while apt worked" in " ".join(result.output.split())
+    left = undo.differences()
+    kept = tuple(f"files: + {path} " for path in ("/var/lib/mi50-aipc", STORE, str(Path(MINE[1]).parent), *MINE))
+    assert [line for line in left if not line.startswith((*kept, f"files: + {STORE}/"))] == []
+    assert undo.lab.ssh(NODE, f"cat {' '.join(MINE)}") == "mine\n" * 2
+    digest = hashlib.sha256((models.ensure(undo.lab.settings) / models.SMOLLM.file).read_bytes()).hexdigest()
+    assert undo.lab.ssh(NODE, f"sha256sum {MODEL}").split()[0] == digest
     again = undo.play("playbooks/uninstall.yml", *UNINSTALL, "-e", "mi50_uninstall_data=yes")
     assert again.returncode == 0, again.output[-4000:]
     assert undo.differences() == []

@@ -21,6 +21,8 @@ NODES = ("node1", "node2")
 TREES = {"node1": "/srv/mi50-lab/presets/one-mi50", "node2": "/srv/mi50-lab/presets/two-mi50"}
 LIBRARY = "/opt/rocm-6.4.3/lib/rocblas/library"
 KERNEL = f"{LIBRARY}/Kernels.so-000-gfx906.hsaco"
+TORCH = "$(ls -d /opt/mi50-aipc/venvs/torch/lib/python3*/site-packages/torch/lib)"
+WHEEL = "$(ls /var/cache/mi50-aipc/builds/*/*.whl | head -1)"
 BAR_S = 20.0
 
 
@@ -143,6 +145,15 @@ SECOND = [
         *changed("$(ls {tree}/bus/pci/devices/*/mem_info_vis_vram_total | head -1)", "17179869184"),
     ),
     Fault("node2", "rocm.origin", "fail", *moved("/etc/apt/sources.list.d/mi50-rocm.sources")),
+    Fault("node2", "torch.environments", "fail", *moved(f"{TORCH}/rocblas/library/Kernels.so-000-gfx906.hsaco")),
+    # The build cache's wheel is damaged: torch, which was made from it, is not.
+    Fault(
+        "node1",
+        "build.triton",
+        "fail",
+        f"cp -p {WHEEL} /var/tmp/wheel; printf X | dd of={WHEEL} bs=1 seek=99 conv=notrunc status=none",
+        f"cp -p /var/tmp/wheel {WHEEL}",
+    ),
     Fault(
         "node2",
         "gpu.kfd",

@@ -57,6 +57,44 @@ def audit(packages: dict[str, Package], root: Path) -> list[str]:
     return found
 
 
+# What apt refuses to work with. A package that waits for triggers is finished by the next dpkg that runs, by whomever.
+_UNFINISHED = {"half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"}
+
+
+def unfinished(root: Path) -> tuple[dict[str, str], bool]:
+    """Return packages that are not whole with their state, and whether dpkg was interrupted in the middle.
+
+    dpkg writes each step into a file of its own below updates/ first, and all of them into the status file at its end
+    (dpkg 1.21, lib/dpkg/dbmodify.c): after an interruption both together say how things stand.
+    """
+    broken: dict[str, str] = {}
+    try:
+        updates = sorted(path for path in (root / UPDATES).iterdir() if path.name.isdigit())
+    except OSError:
+        updates = []
+    for path in (root / STATUS, *updates):
+        for name, flag, state in _states(path):
+            broken.pop(name, None)
+            if state in _UNFINISHED or flag == "reinstreq":
+                broken[name] = state
+    return broken, bool(updates)
+
+
+def _states(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Package, flag and state of each stanza; none of a file that cannot be read."""
+    package = ""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        if line.startswith("Package: "):
+            package = line[len("Package: ") :]
+        elif line.startswith("Status: "):
+            _want, flag, state = [*line.split()[1:], "", "", ""][:3]
+            yield package, flag, state
+
+
 def offered(lists: Path, prefix: str) -> dict[str, set[str]]:
     """Name to versions, from the uncompressed package lists whose file names start with `prefix`."""
     found: dict[str, set[str]] = {}

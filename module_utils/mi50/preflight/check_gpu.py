@@ -151,12 +151,12 @@ def check_igpu(host: HostState, _policy: Policy) -> Check:
     return Check("gpu.igpu", title, WARN, _list(others), "none", remedy)
 
 
-GPU_CHECKS = (
-    check_present,
-    check_count,
-    check_bound,
-    check_kfd,
-    check_atomics,
-    check_bar,
-    check_igpu,
-)
+GPU_CHECKS = {
+    "gpu.present": check_present,
+    "gpu.count": check_count,
+    "gpu.driver_bound": check_bound,
+    "gpu.kfd": check_kfd,
+    "gpu.pcie_atomics": check_atomics,
+    "gpu.bar": check_bar,
+    "gpu.igpu": check_igpu,
+}

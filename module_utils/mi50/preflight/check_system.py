@@ -114,7 +114,7 @@ def check_amdgpu(host: HostState, _policy: Policy) -> Check:
     return Check("kernel.amdgpu", title, status, f"{state}; {'; '.join(obstacles)}", expected, remedy)
 
 
-def check_dpkg(host: HostState, _policy: Policy) -> Check:
+def check_dpkg(host: HostState, policy: Policy) -> Check:
     """No package is half installed: apt refuses to work on such a host."""
     title, expected = "Package database", "every package whole"
     if not host.dpkg_broken and not host.dpkg_interrupted:
@@ -123,6 +123,12 @@ def check_dpkg(host: HostState, _policy: Policy) -> Check:
     if host.dpkg_interrupted:
         found = "; ".join(filter(None, [found, "dpkg was interrupted"]))
     remedy = "`sudo dpkg --configure -a && sudo apt-get -f install`"
+    if host.dpkg_cut:
+        found = f"{found}; a run of this project was cut off there: {host.dpkg_cut}"
+        mends = "site.yml, rollback.yml and uninstall.yml begin with it: `dpkg --configure -a`"
+        if policy.mends:
+            return Check("dpkg.audit", title, WARN, found, expected, f"Nothing: this run finishes it first. {mends}")
+        return Check("dpkg.audit", title, FAIL, found, expected, f"Run again what was cut off. {mends}")
     if host.dpkg_interrupted:
         # Seen too while apt still works, as that of a run whose controller died does.
         remedy = f"Where apt or dpkg still works (`pgrep -a dpkg`), run again when it has finished; else {remedy}"
@@ -212,15 +218,15 @@ def check_clock(host: HostState, _policy: Policy) -> Check:
     return Check("time.clock", title, FAIL if size > CLOCK_FAIL_S else WARN, found, expected, remedy)
 
 
-SYSTEM_CHECKS = (
-    check_release,
-    check_arch,
-    check_driver_mode,
-    check_amdgpu,
-    check_secure_boot,
-    check_dpkg,
-    check_python_apt,
-    check_disk,
-    check_clock,
-    check_fan_daemons,
-)
+SYSTEM_CHECKS = {
+    "os.release": check_release,
+    "os.arch": check_arch,
+    "kernel.driver_mode": check_driver_mode,
+    "kernel.amdgpu": check_amdgpu,
+    "boot.secure_boot": check_secure_boot,
+    "dpkg.audit": check_dpkg,
+    "apt.python": check_python_apt,
+    "disk.space": check_disk,
+    "time.clock": check_clock,
+    "fan.daemons": check_fan_daemons,
+}

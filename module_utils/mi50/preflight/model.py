@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
-STATUSES = (OK, WARN, FAIL, SKIP)
+OK, WARN, FAIL, SKIP, ERROR = "ok", "warn", "fail", "skip", "error"
+STATUSES = (OK, WARN, FAIL, SKIP, ERROR)
+# A check that could not look says nothing of the node: nobody may take it for one that passed.
+BAD = (FAIL, ERROR)
 _CREDENTIALS = re.compile(r"(^|//|['\"])[^/\s@'\"]+@")
 
 
@@ -25,6 +28,36 @@ class Check:
     def as_dict(self) -> dict[str, str]:
         """Return the form the JSON report holds."""
         return asdict(self)
+
+
+def stumbled(error: BaseException) -> str:
+    """Return what an exception says, in one line, and where it came from."""
+    said = next(iter(str(error).strip().splitlines()), "")
+    text = f"{type(error).__name__}: {said}"[:300] if said else type(error).__name__
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return text
+    return f"{text} ({trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}, line {trace.tb_lineno})"
+
+
+def crashed(check_id: str, error: BaseException | str) -> Check:
+    """Return the finding that a check could not look; `error` is the exception, or what it said."""
+    found = error if isinstance(error, str) else stumbled(error)
+    remedy = (
+        "The other checks say whether something on the node is in its way; if not, it is a defect of this project: "
+        "`ansible-playbook playbooks/support_bundle.yml` collects what its maintainers need"
+    )
+    return Check(check_id, "Check that could not look", ERROR, found, "an answer", remedy)
+
+
+def guarded(check_id: str, look: Callable[[], Check]) -> Check:
+    """Return what a check finds; one that crashes is a finding itself and takes no other with it."""
+    try:
+        return look()
+    except Exception as error:  # whatever it is, the report of the node must not be lost
+        return crashed(check_id, error)
 
 
 @dataclass(frozen=True)
@@ -110,6 +143,7 @@ class HostState:
     amdgpu_blacklist: tuple[str, ...] = ()
     dpkg_broken: dict[str, str] = field(default_factory=dict)
     dpkg_interrupted: bool = False
+    dpkg_cut: str = ""
     disks: tuple[Disk, ...] = ()
     rocm_installed: bool = False
     gpus: tuple[dict[str, Any], ...] = ()
@@ -134,11 +168,13 @@ class Policy:
     min_free_gib: dict[str, float] = field(default_factory=dict)
     expected_gpus: int | None = None
     check_mode: bool = False
+    # Who asks is about to work on the node, and begins with what a run of ours was cut off in.
+    mends: bool = False
 
 
 def build_report(host: str, checks: list[dict[str, str]]) -> dict[str, Any]:
-    """Return the JSON report: `ok` is true when no check failed."""
-    failures = [check["id"] for check in checks if check["status"] == FAIL]
+    """Return the JSON report: `ok` is true when no check failed, and every one could look."""
+    failures = [check["id"] for check in checks if check["status"] in BAD]
     return {"ok": not failures, "host": host, "checks": checks, "failures": failures}
 
 

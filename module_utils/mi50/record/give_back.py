@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ..apt import cut
 from . import ledger, look
 
 # Runs a command; returns its exit code and its output, both streams.
@@ -133,7 +134,8 @@ def apply(wanted: Plan, run: Runner, root: Path = Path("/")) -> None:
             raise GiveBackError(
                 f"apt does not remove the packages: {why}. Name those that shall stay in mi50_keep_packages"
             )
-        _must(["apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=120", *words], run)
+        # The mark tells the next run whose it was, should it be cut off.
+        _must(["apt-get", "-y", "-q", "-o", cut.MARK, "-o", "DPkg::Lock::Timeout=120", *words], run)
     needed = [name for name, why in wanted.stay.items() if why.startswith("another")]
     marks = [*wanted.marks, *needed]
     if marks:

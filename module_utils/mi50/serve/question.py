@@ -47,8 +47,8 @@ def answer(options: Mapping[str, Any], run: Runner, root: Path = Path("/")) -> d
 
 def with_builds(options: Mapping[str, Any], built: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Complete `options` with the wheel that build_once has seen on the node, where the engine's program is one."""
-    wheel = (built or {}).get("builds", {}).get(options.get("build") or "")
-    return {**options, "wheel_sha256": wheel["sha256"] or ""} if wheel else options
+    wheel = (built or {}).get("builds", {}).get(options.get("build") or "") or {}
+    return {**options, "wheel_sha256": wheel["sha256"]} if wheel.get("sha256") else options
 
 
 def stamp(file: Path) -> list[int]:

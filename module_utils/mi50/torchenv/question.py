@@ -67,11 +67,14 @@ def answer(options: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def with_builds(options: Mapping[str, Any], built: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Complete `options` with the triton that build_once has seen on the node, unless they name a wheel themselves."""
-    triton = (built or {}).get("builds", {}).get(BUILD)
-    if not triton or options.get("triton_wheel"):
+    """Complete `options` with the triton that build_once has seen on the node, unless they name a wheel themselves.
+
+    A build that the node does not have, or has damaged, is no wheel to ask for: build_once says what is wrong with it.
+    """
+    triton = (built or {}).get("builds", {}).get(BUILD) or {}
+    if not triton.get("path") or options.get("triton_wheel"):
         return options
-    return {**options, "triton_wheel": triton["path"], "triton_sha256": triton["sha256"] or ""}
+    return {**options, "triton_wheel": triton["path"], "triton_sha256": triton.get("sha256") or ""}
 
 
 def facts(seen: Look) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..models import question as models
 from ..monitor import question as monitor
 from ..power import question as power
 from ..preflight.also import ENGINES
+from ..preflight.model import stumbled
 from ..rocblas.request import Request
 from ..rocblas.run import run_all
 from ..rocm import question as rocm
@@ -19,6 +20,7 @@ from ..serve import question as serve
 from ..torchenv import look as torch_look
 from ..torchenv import question as torchenv
 from ..torchenv.model import TorchEnvError
+from .model import Crash
 
 Runner = Callable[[list[str]], tuple[int, str]]
 _KINDS = {
@@ -30,25 +32,27 @@ _KINDS = {
 _NAMES = 3
 
 
-def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[str, dict[str, Any] | str]:
-    """Return each answer, or the text of a refusal, by question; those without options are not asked.
+def ask(questions: Mapping[str, Mapping[str, Any] | None], run: Runner) -> dict[str, dict[str, Any] | str | Crash]:
+    """Return each answer, the text of a refusal, or the crash, by question; those without options are not asked.
 
     `questions` are options by name of the module, valid by the SPEC of each.
     """
-    answers: dict[str, dict[str, Any] | str] = {}
+    answers: dict[str, dict[str, Any] | str | Crash] = {}
     for name, options in questions.items():
         if options:
             answers[name] = _ask(name, options, answers, run)
     return answers
 
 
-def _ask(name: str, options: Mapping[str, Any], before: Mapping[str, Any], run: Runner) -> dict[str, Any] | str:
+def _ask(name: str, options: Mapping[str, Any], before: Mapping[str, Any], run: Runner) -> dict[str, Any] | str | Crash:
     if name not in _ANSWERS:
         return f"{name} is no question that can be verified"
-    if name == "torch_env":
-        built = before.get("build_once")
-        options = torchenv.with_builds(options, built if isinstance(built, dict) else None)
+    built = before.get("build_once")
     try:
+        if isinstance(built, dict) and name == "torch_env":
+            options = torchenv.with_builds(options, built)
+        if isinstance(built, dict) and name in ENGINES:
+            options = serve.with_builds(options, built)
         return _ANSWERS[name](options, run)
     except (
         rocm.Unanswered,
@@ -59,6 +63,8 @@ def _ask(name: str, options: Mapping[str, Any], before: Mapping[str, Any], run: 
         monitor.Unanswered,
     ) as exc:
         return str(exc)
+    except Exception as exc:  # one question's crash is its own finding, not the loss of the node's report
+        return Crash(stumbled(exc))
 
 
 def kernels(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,4 +73,4 @@ def check_memory(seen: Seen) -> Check:
     return Check("card.memory", title, FAIL, ", ".join(bad), "0", remedy)
 
 
-CARD_CHECKS = (check_sensors, check_heat, check_memory)
+CARD_CHECKS = {"card.sensors": check_sensors, "card.heat": check_heat, "card.memory": check_memory}

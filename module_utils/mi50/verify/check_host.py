@@ -158,14 +158,14 @@ def check_visible(seen: Seen) -> Check:
     return Check("env.visible", title, WARN, said, "none", remedy)
 
 
-HOST_CHECKS = (
-    check_kfd,
-    check_log,
-    check_iommu,
-    check_link,
-    check_loader,
-    check_depends,
-    check_agents,
-    check_override,
-    check_visible,
-)
+HOST_CHECKS = {
+    "kernel.kfd": check_kfd,
+    "kernel.log": check_log,
+    "kernel.iommu": check_iommu,
+    "rocm.link": check_link,
+    "rocm.loader": check_loader,
+    "dpkg.depends": check_depends,
+    "rocm.agents": check_agents,
+    "env.override": check_override,
+    "env.visible": check_visible,
+}

@@ -26,6 +26,9 @@ def check_listeners(seen: Seen) -> Check:
     return Check("net.listen", title, WARN, said, "127.0.0.1", remedy)
 
 
+NET_CHECKS = {"net.listen": check_listeners}
+
+
 def _loopback(one: Listener) -> bool:
     address = ipaddress.ip_address(one.address)
     mapped = getattr(address, "ipv4_mapped", None)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..preflight.also import ENGINES
-from ..preflight.model import FAIL, OK, Check
-from .model import Seen
+from ..preflight.model import FAIL, OK, Check, crashed
+from .model import Crash, Seen
 
 Answer = Mapping[str, Any]
 _SITE = "`ansible-playbook site.yml` mends it"
@@ -16,16 +16,25 @@ _MOST = 4  # names in a line; the JSON report has no more either, the question c
 
 def checks(seen: Seen) -> list[Check]:
     """Return the checks of every question that was asked, in the order of the roles."""
-    found = []
-    for name, (prefix, title, judge) in _JUDGES.items():
+    found: list[Check] = []
+    for name, (check_id, title, judge) in _JUDGES.items():
         answer = seen.answers.get(name)
-        if isinstance(answer, str):
-            found.append(
-                Check(f"{prefix}.state", title, FAIL, answer, "an answer", "The text says what to do; then site.yml")
-            )
+        if isinstance(answer, Crash):
+            found.append(crashed(check_id, answer.text))
+        elif isinstance(answer, str):
+            remedy = "The text says what to do; then site.yml"
+            found.append(Check(check_id, title, FAIL, answer, "an answer", remedy))
         elif answer is not None:
-            found += judge(answer)
+            try:
+                found += judge(answer)
+            except Exception as error:  # an answer of another shape than this check knows
+                found.append(crashed(check_id, error))
     return found
+
+
+def id_of(question: str) -> str:
+    """Return the id under which it is reported that a question has no answer."""
+    return _JUDGES[question][0] if question in _JUDGES else f"{question}.state"
 
 
 def _check(check_id: str, title: str, problems: list[str], good: str, remedy: str) -> Check:
@@ -123,17 +132,22 @@ def _settled(check_id: str, title: str, remedy: str = _SITE) -> Callable[[Answer
     return judge
 
 
+# Question: the id under which a refusal or a crash is reported, its title, what makes checks of an answer.
 _JUDGES: dict[str, tuple[str, str, Callable[[Answer], list[Check]]]] = {
-    "rocm_info": ("rocm", "ROCm", _rocm),
-    "gfx906_rocblas": ("kernels", "gfx906 kernels", _rocblas),
-    "fan_info": ("fan", "Fan daemon", _fans),
-    "gpu_power_info": ("card", "Power caps", _power),
-    "build_once": ("build", "Built artifacts", _builds),
-    "torch_env": ("torch", "torch", _settled("torch.environments", "torch environments")),
-    "container_engine": ("serve", "Docker", _settled("serve.docker", "Docker")),
-    "model": ("serve", "Models", _settled("serve.models", "Models")),
+    "rocm_info": ("rocm.state", "ROCm", _rocm),
+    "gfx906_rocblas": ("kernels.state", "gfx906 kernels", _rocblas),
+    "fan_info": ("fan.state", "Fan daemon", _fans),
+    "gpu_power_info": ("card.power", "Power caps", _power),
+    "build_once": ("build.state", "Built artifacts", _builds),
+    "torch_env": ("torch.environments", "torch", _settled("torch.environments", "torch environments")),
+    "container_engine": ("serve.docker", "Docker", _settled("serve.docker", "Docker")),
+    "model": ("serve.models", "Models", _settled("serve.models", "Models")),
     **{
-        name: ("serve", name, _settled(f"serve.{name}", f"Engine {name}", f"{_SITE}; `journalctl -u mi50-{name}`"))
+        name: (
+            f"serve.{name}",
+            name,
+            _settled(f"serve.{name}", f"Engine {name}", f"{_SITE}; `journalctl -u mi50-{name}`"),
+        )
         for name in ENGINES
     },
     "monitor_info": ("monitoring", "Monitoring", _monitoring),

@@ -7,13 +7,15 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..amdgpu.inventory import collect as collect_gpus
 from ..preflight.collect import read_kernel_log
+from ..preflight.model import stumbled
 from . import depends
-from .model import Card, Listener, Seen, Setting
+from .model import Card, Crash, Listener, Seen, Setting
 
+T = TypeVar("T")
 # Runs a command; returns its exit code and standard output. A missing program is (127, "").
 Runner = Callable[[list[str]], tuple[int, str]]
 
@@ -37,27 +39,54 @@ class Roots(NamedTuple):
     dev: Path = Path("/dev")
 
 
-def collect(roots: Roots, version: str, answers: Mapping[str, Mapping[str, Any] | str], run: Runner) -> Seen:
+class _Reader:
+    """Calls readers one by one; what one of them stumbles over costs its own part alone."""
+
+    def __init__(self) -> None:
+        self.unread: dict[str, str] = {}
+
+    def __call__(self, names: str, look: Callable[[], T], without: T) -> T:
+        """Return what `look` returns; when it crashes, `without`, and the fields `names` count as unread."""
+        try:
+            return look()
+        except Exception as error:  # a file that no kernel ever wrote so: the other checks still count
+            self.unread.update(dict.fromkeys(names.split(), stumbled(error)))
+            return without
+
+
+def collect(roots: Roots, version: str, answers: Mapping[str, Mapping[str, Any] | str | Crash], run: Runner) -> Seen:
     """Return the state of a node that is to have ROCm `version`."""
-    inventory: Any = collect_gpus(roots.sysfs, roots.proc, roots.dev)
+    read = _Reader()
     prefix = f"/opt/rocm-{version}"
-    agents, error = read_agents(roots.root / prefix[1:] / "bin/rocminfo", run)
+    nothing: dict[str, Any] = {"gfx906": [], "kfd": False, "gpus": []}
+    inventory: dict[str, Any] = read(
+        "gfx906 kfd_device cards", lambda: dict(collect_gpus(roots.sysfs, roots.proc, roots.dev)), nothing
+    )
+    ours = [gpu for gpu in inventory["gpus"] if gpu["pci_address"] in inventory["gfx906"]]
+    agents, error = read(
+        "agents agents_error", lambda: read_agents(roots.root / prefix[1:] / "bin/rocminfo", run), (None, "")
+    )
     return Seen(
         gfx906=tuple(inventory["gfx906"]),
         kfd_device=bool(inventory["kfd"]),
-        cards=tuple(read_card(gpu) for gpu in inventory["gpus"] if gpu["pci_address"] in inventory["gfx906"]),
-        kernel_log=read_kernel_log(roots.dev),
+        cards=read("cards", lambda: tuple(read_card(gpu) for gpu in ours), ()),
+        kernel_log=read("kernel_log", lambda: read_kernel_log(roots.dev), None),
         cmdline=_text(roots.proc / "cmdline") or "",
-        settings=tuple(read_settings(roots.root)),
+        settings=read("settings", lambda: tuple(read_settings(roots.root)), ()),
         prefix=prefix,
-        link=_link(roots.root / "opt/rocm", roots.root),
-        loader_dirs=tuple(read_loader(roots.root)),
+        link=read("link", lambda: _link(roots.root / "opt/rocm", roots.root), None),
+        loader_dirs=read("loader_dirs", lambda: tuple(read_loader(roots.root)), ()),
         agents=agents,
         agents_error=error,
-        listeners=read_listeners(roots.proc),
-        unmet=None if (unmet := depends.unmet(roots.root)) is None else tuple(unmet),
+        listeners=read("listeners", lambda: read_listeners(roots.proc), None),
+        unmet=read("unmet", lambda: _tuple(depends.unmet(roots.root)), None),
         answers=answers,
+        unread=read.unread,
     )
+
+
+def _tuple(lines: list[str] | None) -> tuple[str, ...] | None:
+    return None if lines is None else tuple(lines)
 
 
 def _text(path: Path) -> str | None:

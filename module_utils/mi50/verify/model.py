@@ -35,10 +35,21 @@ class Card(NamedTuple):
     vram_used: int | None
 
 
+class Crash(NamedTuple):
+    """What stands in the place of an answer when asking crashed; `text` as Check.found has it."""
+
+    text: str
+
+
+class Unread(Exception):
+    """A part of the node could not be read; the text says what the reader stumbled over."""
+
+
 class Seen(NamedTuple):
     """Everything the checks look at. `answers` are those of the roles' questions by module, or texts of refusals.
 
-    `unmet` are packages with what they need and lack, None where there is no dpkg.
+    `unmet` are packages with what they need and lack, None where there is no dpkg. `unread` are names of fields here
+    whose reader crashed, with the text of its error; their values say nothing.
     """
 
     gfx906: tuple[str, ...]
@@ -54,4 +65,5 @@ class Seen(NamedTuple):
     agents_error: str
     listeners: tuple[Listener, ...] | None
     unmet: tuple[str, ...] | None
-    answers: Mapping[str, Mapping[str, Any] | str]
+    answers: Mapping[str, Mapping[str, Any] | str | Crash]
+    unread: Mapping[str, str] = {}

@@ -143,3 +143,35 @@ def test_module_asks_no_role_after_a_failed_check(
     result = json.loads(capfd.readouterr().out)
     assert "fail" in {check["status"] for check in result["checks"]}
     assert (result["answers"], result["settled"]) == ({}, False)
+
+
+def test_packages_that_are_not_whole_are_work_whatever_the_roles_say(
+    plugin: Callable[[str, str], ModuleType],
+    stack: dict[str, Any],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run of ours was cut off: the node must not be let go as one that lacks nothing."""
+    module = plugin("library", "preflight_host")
+    monkeypatch.setattr(module.also, "ask", lambda _questions, _run: {"gfx906_rocblas": {"files": {}}})
+    seen: list[Any] = []
+
+    def evaluate(host: Any, policy: Any) -> list[Any]:
+        seen.append((host.dpkg_cut, policy.mends))
+        return []
+
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    question = {"gfx906_rocblas": {"dest": [str(tmp_path)], "src": "/none"}}
+    given = {"stack": stack, "root": str(tmp_path), "also": question, "run": {"id": "1-1", "name": "n"}}
+    results = []
+    for cut in ("", "apt-get install rocm"):
+        monkeypatch.setitem(module.collect.__globals__, "read_cut", lambda _root, _broken, cut=cut: cut)
+        (tmp_path / "var/lib/dpkg/updates").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "var/lib/dpkg/updates/0000").touch()
+        with patch_module_args({**given, "_ansible_check_mode": True}), pytest.raises(SystemExit):
+            module.main()
+        results.append(json.loads(capfd.readouterr().out))
+    assert seen == [("", True), ("apt-get install rocm", True)]
+    assert [one["settled"] for one in results] == [True, False]
+    assert results[1]["answers"] == {}

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mi50.apt.dpkg import unfinished
 from mi50.preflight.collect import (
     Options,
     collect,
     read_blacklist,
     read_disks,
-    read_dpkg,
     read_fan_daemons,
     read_kernel_log,
     read_proxies,
@@ -84,11 +84,26 @@ def test_bare_tree_does_not_crash(tmp_path: Path, policy: Policy) -> None:
 
 def test_dpkg_states(root: Path) -> None:
     write(root, "var/lib/dpkg/status", STATUS)
-    broken, interrupted = read_dpkg(root)
+    broken, interrupted = unfinished(root)
     assert broken == {"amdgpu-dkms": "half-configured", "again": "installed", "waiting": "triggers-pending"}
     assert interrupted is False
-    write(root, "var/lib/dpkg/updates/0001")
-    assert read_dpkg(root)[1] is True
+    # What dpkg had written down last counts: one more package is half there, another is whole by now.
+    write(root, "var/lib/dpkg/updates/0001", "Package: rocm-core\nStatus: install ok unpacked\n#padding\n")
+    write(root, "var/lib/dpkg/updates/0002", "Package: waiting\nStatus: install ok installed\n")
+    write(root, "var/lib/dpkg/updates/tmp.i", "Package: x\nStatus: install ok unpacked\n")
+    broken, interrupted = unfinished(root)
+    assert interrupted is True
+    assert broken == {"amdgpu-dkms": "half-configured", "again": "installed", "rocm-core": "unpacked"}
+
+
+def test_what_a_run_of_ours_was_cut_off_in_is_known(root: Path) -> None:
+    write(root, "var/lib/dpkg/status", "Package: rocm-core\nStatus: install ok unpacked\n")
+    options_of_ansible = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    history = f"Start-Date: 2026-11-23  09:05:00\nCommandline: apt-get {options_of_ansible} install rocm\n"
+    write(root, "var/log/apt/history.log", f"{history}Install: rocm-core:amd64 (6.4.3)\n")
+    assert collect(options(root), lambda *_: [], silent).dpkg_cut == ""
+    write(root, "var/lib/mi50-aipc/working.json", '{"format": 1, "since": 1700000000}')
+    assert collect(options(root), lambda *_: [], silent).dpkg_cut == "apt-get install rocm of 2026-11-23 09:05"
 
 
 def test_blacklist_lines(root: Path) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible.module_utils.testing import patch_module_args
 from mi50.preflight.model import build_report
 from mi50.preflight.render import failure_message, table
@@ -123,6 +124,83 @@ def test_a_settled_node_goes_when_nothing_is_left_to_say(
 def test_last_words_name_what_the_node_has(plugin: Callable[[str, str], ModuleType]) -> None:
     has = plugin("action_plugins", "preflight")._has({**ANSWERS, "gpu_power_info": {"settled": True}})
     assert has == "ROCm 6.4.3, kernel files 156. Next: nothing; the node is as the stack says."
+
+
+CRASH = {"failed": True, "msg": "Module failed: 'path'", "exception": "Traceback\n  File x\nKeyError: 'path'"}
+
+
+class Asked:
+    """The action with the node's side replaced: `answers` are what modules return, by name, or what they raise."""
+
+    def __init__(
+        self, module: ModuleType, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], **args: Any
+    ) -> None:
+        monkeypatch.setattr(module.ActionBase, "run", lambda _self, _tmp, _variables: {})
+        self.reports: list[dict[str, Any]] = []
+        self.action = object.__new__(module.ActionModule)
+        self.action._task = type("Task", (), {"args": {"inventory": False, "dir": "r", **args}})
+        self.action._value = self.value
+        self.action._lookup = lambda _name, _term, _variables: {"rocm": {"version": "6.4.3"}}
+        self.action._execute_module = self.execute
+        self.action._delegate = self.report
+        self.answers = answers
+        self.given: dict[str, Any] = {}
+
+    def value(self, name: str, _variables: dict[str, Any]) -> Any:
+        if name == "broken":
+            raise AnsibleError("'nobody' is undefined")
+        return {} if name.startswith("preflight_") else {"of": name}
+
+    def execute(self, name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> Any:
+        self.given[name] = module_args
+        if isinstance(self.answers[name], Exception):
+            raise self.answers[name]
+        return self.answers[name]
+
+    def report(self, _action: str, arguments: dict[str, Any], _variables: dict[str, Any]) -> dict[str, Any]:
+        self.reports.append({check["id"]: check for layer in arguments["checks"] for check in layer})
+        bad = [check for check in self.reports[-1].values() if check["status"] in ("fail", "error")]
+        return {"failed": bool(bad) and arguments.get("fail", True), "msg": "m"}
+
+    def run(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.action.run(None, {"inventory_hostname": "n1", "ansible_connection": "local"})
+        return result
+
+
+HOST = {"checks": CHECKS[:1], "run": {"held_by": None, "host_key": ""}, "settled": False, "answers": {}}
+ALSO = {"rocm_info": "rocm_question", "torch_env": "broken"}
+
+
+def test_a_call_that_crashes_is_in_the_report_with_all_else(
+    plugin: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = plugin("action_plugins", "preflight")
+    asked = Asked(module, monkeypatch, {"preflight_host": HOST, "node_verify": CRASH}, verify=True, also=ALSO)
+    assert asked.run()["failed"]
+    (report,) = asked.reports
+    assert {name: check["status"] for name, check in report.items()} == {
+        "os.release": "ok",
+        "torch.environments": "error",
+        "node.verify": "error",
+    }
+    assert report["node.verify"]["found"] == "KeyError: 'path'"
+    assert report["torch.environments"]["found"] == "'nobody' is undefined"
+    assert asked.given["node_verify"]["questions"] == {"rocm_info": {"of": "rocm_question"}}
+
+
+def test_a_node_that_nobody_could_look_at_is_never_worked_on(
+    plugin: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with preflight_fail=false either; and the report of an earlier run does not stand for this one."""
+    module = plugin("action_plugins", "preflight")
+    for fail in (True, False):
+        asked = Asked(module, monkeypatch, {"preflight_host": CRASH}, also={}, fail=fail)
+        assert asked.run()["failed"]
+        assert asked.reports[-1]["host"]["found"] == "KeyError: 'path'"
+    asked = Asked(module, monkeypatch, {"preflight_host": AnsibleError("no route to host")}, also={}, verify=True)
+    with pytest.raises(AnsibleError, match="no route"):
+        asked.run()
+    assert asked.reports[-1]["host"]["status"] == "error"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from mi50.preflight import also
 from mi50.rocm import question as rocm
 from mi50.verify import ask
+from mi50.verify.model import Crash
 
 
 def never(_command: list[str]) -> tuple[int, str]:
@@ -69,3 +70,36 @@ def test_a_library_without_kernels_is_a_problem_and_stays_as_it_is(tmp_path: Pat
     assert one["whole"] == 0
     assert one["problems"] == ["no kernels were installed here, or others are asked for now"]
     assert hashlib.sha256(b"".join(str(path).encode() for path in sorted(tmp_path.rglob("*")))).digest() == before
+
+
+def test_a_damaged_build_is_no_wheel_to_ask_for_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """build_once has no path of a wheel whose bytes are wrong; torch and the engine are asked all the same."""
+    seen: list[Any] = []
+    built = {
+        "builds": {"triton": {"held": False, "key": "ab", "parts": {}, "problem": "sha256"}, "vllm": {"held": False}}
+    }
+    monkeypatch.setitem(ask._ANSWERS, "build_once", lambda _options, _run: built)
+    monkeypatch.setitem(ask._ANSWERS, "torch_env", lambda options, _run: seen.append(options) or {})
+    monkeypatch.setitem(ask._ANSWERS, "vllm", lambda options, _run: seen.append(options) or {})
+    questions = {"build_once": {"builds": []}, "torch_env": {"root": "/v"}, "vllm": {"build": "vllm"}}
+    assert ask.ask(questions, never) == {"build_once": built, "torch_env": {}, "vllm": {}}
+    assert seen == [{"root": "/v"}, {"build": "vllm"}]
+
+
+def test_an_engine_is_asked_with_the_wheel_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setitem(ask._ANSWERS, "build_once", lambda _options, _run: {"builds": {"vllm": {"sha256": "ab"}}})
+    monkeypatch.setitem(ask._ANSWERS, "vllm", lambda options, _run: seen.append(options) or {})
+    ask.ask({"build_once": {"builds": []}, "vllm": {"build": "vllm"}}, never)
+    assert seen == [{"build": "vllm", "wheel_sha256": "ab"}]
+
+
+def test_a_question_that_crashes_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_options: object, _run: object) -> dict[str, Any]:
+        raise KeyError("path")
+
+    monkeypatch.setitem(ask._ANSWERS, "rocm_info", crash)
+    monkeypatch.setitem(ask._ANSWERS, "vllm", lambda _options, _run: {"settled": True})
+    found = ask.ask({"rocm_info": {"version": "6.4.3"}, "vllm": {"build": ""}}, never)
+    assert isinstance(found["rocm_info"], Crash) and found["rocm_info"].text.startswith("KeyError: 'path' (")
+    assert found["vllm"] == {"settled": True}

@@ -117,3 +117,14 @@ def test_listeners_of_both_families_and_no_connections(tmp_path: Path) -> None:
     any_address = str(IPv4Address(0))
     expected = (Listener("127.0.0.1", 8000), Listener(any_address, 22), Listener("::1", 11434))
     assert read_listeners(tmp_path) == expected
+
+
+def test_what_a_reader_stumbles_over_costs_its_own_part_alone(roots: Roots) -> None:
+    """A line of /proc/net/tcp as no kernel ever wrote it: the ports are unknown, everything else is as it was."""
+    before = collect(roots, "6.4.3", {}, never)
+    assert before.unread == {}
+    write(roots.root, "proc/net/tcp", TCP.replace("0100007F:1F40 00000000:0000 0A", "here:1F40 00000000:0000 0A"))
+    seen = collect(roots, "6.4.3", {}, never)
+    assert list(seen.unread) == ["listeners"]
+    assert seen.unread["listeners"].startswith("ValueError: invalid literal for int() with base 16: 'here' (collect.py")
+    assert seen.cards == before.cards

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.preflight.model import FAIL, OK, SKIP, WARN
+from mi50.preflight.check_gpu import GPU_CHECKS
+from mi50.preflight.check_system import SYSTEM_CHECKS
+from mi50.preflight.evaluate import evaluate
+from mi50.preflight.model import ERROR, FAIL, OK, SKIP, WARN, Check, HostState, Policy, build_report
+from mi50.verify import check_cards, check_host, check_net
 from mi50.verify.judge import judge
-from mi50.verify.model import Card, Listener, Seen, Setting
+from mi50.verify.model import Card, Crash, Listener, Seen, Setting
 
 ANY = str(IPv4Address(0))
 LIMITS = {"edge": 100.0, "junction": 105.0, "mem": 94.0}
@@ -183,6 +187,68 @@ def test_a_planted_fault_is_found(name: str) -> None:
     assert (found.id, found.status) == (wanted, status)
     assert words in found.found
     assert len(found.remedy) > 5
+
+
+CHECKS = {**check_host.HOST_CHECKS, **check_cards.CARD_CHECKS, **check_net.NET_CHECKS}
+
+
+def test_every_check_answers_under_its_own_id() -> None:
+    assert {name for name, check in CHECKS.items() if check(HEALTHY).id != name} == set()
+    host, policy = HostState(), Policy("rocm", ())
+    early = {**SYSTEM_CHECKS, **GPU_CHECKS}
+    assert {name for name, check in early.items() if check(host, policy).id != name} == set()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_that_crashes_is_a_finding_and_costs_no_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_seen: Seen) -> Check:
+        raise KeyError("path")
+
+    ids = [check.id for check in judge(HEALTHY)]
+    for family in (check_host.HOST_CHECKS, check_cards.CARD_CHECKS, check_net.NET_CHECKS):
+        if name in family:
+            monkeypatch.setitem(family, name, crash)
+    found = judge(HEALTHY)
+    assert [check.id for check in found] == ids
+    (bad,) = [check for check in found if check.status != OK]
+    assert (bad.id, bad.status) == (name, ERROR)
+    assert bad.found.startswith("KeyError: 'path' (test_judge.py, line ")
+    assert "support_bundle.yml" in bad.remedy
+    report = build_report("node1", [check.as_dict() for check in found])
+    assert (report["ok"], report["failures"]) == (False, [name])
+
+
+def test_a_check_of_the_preflight_that_crashes_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SYSTEM_CHECKS, "disk.space", lambda _host, _policy: 1 / 0)
+    found = {check.id: check for check in evaluate(HostState(), Policy("rocm", ()))}
+    assert found["disk.space"].status == ERROR and found["disk.space"].found.startswith("ZeroDivisionError: ")
+    assert found["gpu.present"].status == FAIL
+
+
+def test_what_could_not_be_read_is_an_error_of_the_checks_that_need_it() -> None:
+    seen = HEALTHY._replace(cards=(), listeners=None, unread={"cards": "ValueError: x", "listeners": "ValueError: y"})
+    found = {check.id: check for check in judge(seen) if check.status != OK}
+    assert set(found) == {"card.sensors", "card.heat", "card.memory", "net.listen"}
+    assert {check.status for check in found.values()} == {ERROR}
+    assert found["net.listen"].found == "ValueError: y"
+
+
+@pytest.mark.parametrize(
+    ("question", "check_id"),
+    [
+        ("rocm_info", "rocm.state"),
+        ("torch_env", "torch.environments"),
+        ("vllm", "serve.vllm"),
+        ("model", "serve.models"),
+    ],
+)
+def test_a_question_that_crashed_is_a_finding(question: str, check_id: str) -> None:
+    for answer in (Crash("KeyError: 'path' (question.py, line 77)"), {"of": "another shape"}):
+        found = [
+            check for check in judge(HEALTHY._replace(answers={**ANSWERS, question: answer})) if check.status != OK
+        ]
+        assert [(check.id, check.status) for check in found] == [(check_id, ERROR)]
+        assert "KeyError: " in found[0].found
 
 
 def test_what_cannot_be_looked_at_is_skipped_not_passed() -> None:
