@@ -63,8 +63,9 @@ def collect(roots: Roots, version: str, answers: Mapping[str, Mapping[str, Any] 
         "gfx906 kfd_device cards", lambda: dict(collect_gpus(roots.sysfs, roots.proc, roots.dev)), nothing
     )
     ours = [gpu for gpu in inventory["gpus"] if gpu["pci_address"] in inventory["gfx906"]]
+    unasked: tuple[tuple[str, ...] | None, str] = (None, "")
     agents, error = read(
-        "agents agents_error", lambda: read_agents(roots.root / prefix[1:] / "bin/rocminfo", run), (None, "")
+        "agents agents_error", lambda: read_agents(roots.root / prefix[1:] / "bin/rocminfo", run), unasked
     )
     return Seen(
         gfx906=tuple(inventory["gfx906"]),
