@@ -63,7 +63,7 @@ def missing(items: Mapping[str, Any], needs: Iterable[Mapping[str, Any]], platfo
 
 def _path(items: Mapping[str, Any], need: Mapping[str, Any], _platform: str, _python: str) -> str:
     """Files, repositories of git, images: by their path, and by digest or commit where one is wanted."""
-    path, wanted = need["path"], str(need.get("identity") or "")
+    path, wanted = str(need["path"]), str(need.get("identity") or "")
     have = [one for one in items.values() if path in (one["what"].get("path"), one["what"].get("signature"))]
     if not have:
         return path
