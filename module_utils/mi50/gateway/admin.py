@@ -18,6 +18,7 @@ _LIMIT = 1 << 24
 # Proxies that choose a node for a request; the hops behind them would count everything twice.
 MODELS = "model-"
 _SECONDS = 10.0
+_RUNNING = "2"  # srv_op_state
 Ask = Callable[[str], str]
 
 
@@ -113,20 +114,30 @@ def command(ask: Ask, text: str) -> None:
 
 
 def closed(ask: Ask) -> set[tuple[str, str]]:
-    """(proxy, server) of those that get nothing new by somebody's word, whatever their engine's state.
-
-    srv_admin_state is the seventh field of `show servers state`: 0x01 forced maintenance, 0x08 forced drain.
-    """
+    """(proxy, server) of those that get nothing new by somebody's word, whatever their engine's state."""
     rows = [line.split() for line in ask("@1 show servers state").splitlines() if not line.startswith("#")]
-    return {(row[1], row[3]) for row in rows if len(row) > 6 and row[6].isdigit() and int(row[6]) & 0x09}
+    return {(row[1], row[3]) for row in rows if _shut(row)}
 
 
 def state(ask: Ask, moved: Collection[str] = ()) -> str:
     """What `server-state-file` is to hold, so that nodes stay drained, and dead ones down, through a reload.
 
-    moved: proxies whose server has another address now; they begin anew.
+    moved: proxies whose server has another address now; they begin anew. A server that follows another is told of
+    changes alone, and would stay down with one that moved: of those that follow, only being drained is kept.
     """
-    text = ask("@1 show servers state")
-    # Version 1 of the format: be_id be_name srv_id srv_name ...
-    lines = [line for line in text.splitlines() if line.strip()]
-    return "".join(f"{line}\n" for line in lines if line.startswith("#") or [*line.split(), "", ""][1] not in moved)
+    # Version 1 of the format: be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state ...
+    found = []
+    for line in ask("@1 show servers state").splitlines():
+        row = line.split(" ")
+        if line.startswith("#") or len(row) < 2:
+            found += [line] if line.strip() else []
+        elif row[1].startswith(MODELS):
+            found += [" ".join([*row[:5], _RUNNING, *row[6:]])] if _shut(row) else []
+        elif row[1] not in moved:
+            found.append(line)
+    return "".join(f"{line}\n" for line in found)
+
+
+def _shut(row: list[str]) -> bool:
+    """srv_admin_state is the seventh field of `show servers state`: 0x01 forced maintenance, 0x08 forced drain."""
+    return len(row) > 6 and row[6].isdigit() and bool(int(row[6]) & 0x09)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import config_files
+from .. import config_files, seal
 from ..serve import checks, systemd
 from ..serve.model import Node
-from . import clients, render, seal, tls, unit
+from . import clients, render, tls, unit
 from .files import read_map, write
 from .model import (
     CLIENT_KEYS,
@@ -54,7 +54,7 @@ class Plan:
 
 
 def plan(settings: Settings, engines: Sequence[Engine], sealed: Mapping[str, str], node: Node) -> Plan:
-    """Look at everything, change nothing. Raises GatewayError with every problem at once, OSError."""
+    """Look at everything, change nothing. Raises GatewayError with every problem at once, SealError, OSError."""
     todo = Plan(settings, engines)
     todo.missing = [package for program, package in PACKAGES.items() if not node.path(program).exists()]
     problems: list[str] = []
@@ -142,10 +142,10 @@ def of_node(name: str, node: Node) -> list[str]:
 
 
 def renew(sealed: Mapping[str, str], node: Node) -> list[str]:
-    """Take over keys that their nodes have made anew; returns whose. Raises GatewayError, ServeError, OSError."""
+    """Take over keys that nodes have made anew; returns whose. Raises GatewayError, ServeError, SealError, OSError."""
     path = node.path(f"{FOLDER}/engines.map")
     held = read_map(path)
-    fresh = {name: seal.unseal(text, node) for name, text in sealed.items() if name in held}
+    fresh = {name: seal.unseal(text, node.path(PAIR), node.run) for name, text in sealed.items() if name in held}
     changed = [name for name, key in fresh.items() if held[name] != key]
     if changed:
         write(path, render.engine_keys({**held, **fresh}), path.stat().st_uid)
@@ -184,10 +184,11 @@ def _keys(engines: Sequence[Engine], sealed: Mapping[str, str], node: Node) -> t
         if engine.key == "file":
             found[engine.name] = node.path(engine.key_file).read_text(encoding="utf-8").strip()
         elif engine.key == "node":
-            key = seal.unseal(sealed[engine.name], node) if engine.name in sealed else held.get(engine.name, "")
+            fresh = engine.name in sealed
+            key = seal.unseal(sealed[engine.name], node.path(PAIR), node.run) if fresh else held.get(engine.name, "")
             if key:
                 found[engine.name] = key
-            if engine.name not in sealed and (not key or _refused(engine, key)):
+            if not fresh and (not key or _refused(engine, key)):
                 wanted.append(engine.name)
     return found, wanted
 

@@ -150,8 +150,6 @@ def test_a_node_comes_back_when_its_engine_is_up(haproxy: Haproxy) -> None:
 
 
 def test_moved_engines_begin_anew_and_the_others_keep_their_state() -> None:
-    text = "1\n# be_id be_name srv_id srv_name\n3 engine-a 1 a 127.0.0.1 2\n4 model-x 1 a - 2\n\n"
-    assert (
-        admin.state(lambda command: text, ["engine-a"])
-        == text.replace("3 engine-a 1 a 127.0.0.1 2\n", "").rstrip("\n") + "\n"
-    )
+    head, tail = "1\n# be_id be_name srv_id srv_name\n", "4 engine-b 1 b 127.0.0.1 0 0\n6 model-x 2 b - {} 8 1\n"
+    text = f"{head}3 engine-a 1 a 127.0.0.1 2 0\n5 model-x 1 a - 0 0\n{tail.format(0)}\n"
+    assert admin.state(lambda command: text, ["engine-a"]) == head + tail.format(2)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.gateway import seal, service, switch, tls
-from mi50.gateway.model import FOLDER, UNIT, Engine, GatewayError, Settings
+from mi50 import seal
+from mi50.gateway import service, switch, tls
+from mi50.gateway.model import FOLDER, PAIR, UNIT, Engine, GatewayError, Settings
 from mi50.process import Finished
 from mi50.serve.model import Node
 
@@ -61,11 +62,14 @@ class Machine:
     def verbs(self) -> list[str]:
         return [call[2] for call in self.calls if call[0] == "systemctl" and call[2] in ("start", "reload", "restart")]
 
+    def sealed(self) -> str:
+        return seal.seal("an-engines-key-0123", seal.public(self.node.path(PAIR), self.run), self.run)
+
     def plan(self, engines: Sequence[Engine] = (ENGINE,), sealed: Any = None, **settings: Any) -> service.Plan:
         return service.plan(Settings(**settings), engines, sealed or {}, self.node)
 
     def apply(self, engines: Sequence[Engine] = (ENGINE,), **settings: Any) -> service.Plan:
-        key = seal.seal("an-engines-key-0123", seal.public(self.node), self.node)
+        key = self.sealed()
         todo = self.plan(engines, {one.name: key for one in engines}, **settings)
         service.apply(todo, self.node)
         return todo
@@ -78,7 +82,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     def answer(command: str) -> str:
         if command == "show proc":
             return f"# workers\n{found.worker} worker 0 0d 2.6\n# old workers\n" if found.worker else ""
-        return "1\n# be_id be_name\n3 engine-n1-llama_cpp 1 n1-llama_cpp 192.0.2.1\n4 model-small 1 n1-llama_cpp x\n"
+        rows = "3 engine-n1-llama_cpp 1 n1-llama_cpp 192.0.2.1 2 0\n4 model-small 1 n1-llama_cpp x 2 8\n"
+        return f"1\n# be_id be_name\n{rows}"
 
     monkeypatch.setattr(switch.admin, "asker", lambda path: answer)
     monkeypatch.setattr(service, "_refused", lambda engine, key: False)
@@ -105,7 +110,7 @@ def test_keys_are_made_once_and_stand_in_their_files_alone(machine: Machine) -> 
 
 
 def test_no_diff_shows_a_key(machine: Machine) -> None:
-    sealed = {"n1-llama_cpp": seal.seal("an-engines-key-0123", seal.public(machine.node), machine.node)}
+    sealed = {"n1-llama_cpp": machine.sealed()}
     text = str(service.diff(machine.plan(sealed=sealed, given={"default": "a-key-of-ones-own-0123"})))
     assert "backend model-small" in text
     assert "an-engines-key" not in text
@@ -186,19 +191,6 @@ def test_bad_settings_are_refused(machine: Machine, settings: dict[str, Any], wo
     with pytest.raises(GatewayError, match=words):
         machine.plan(**settings)
     assert not (machine.root / "etc/mi50-aipc").exists()
-
-
-def test_a_sealed_key_opens_at_the_gateway_alone(machine: Machine, tmp_path: Path) -> None:
-    public = seal.public(machine.node)
-    sealed = seal.seal("k" * 300, public, machine.node)
-    assert seal.unseal(sealed, machine.node) == "k" * 300
-    assert (machine.root / "etc/mi50-aipc/keys/gateway.pem").stat().st_mode & 0o777 == 0o600
-    other = Machine(tmp_path / "other")
-    seal.public(other.node)
-    with pytest.raises(GatewayError, match="openssl pkeyutl failed"):
-        seal.unseal(sealed, other.node)
-    with pytest.raises(GatewayError, match="319 bytes; 318 can be sealed"):
-        seal.seal("k" * 319, public, machine.node)
 
 
 def certificate(folder: Path, name: str, *more: str) -> dict[str, str]:
