@@ -195,9 +195,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.mi50.preflight import also, claim
 from ansible.module_utils.mi50.preflight.asked import QuestionError, questions, runner
-from ansible.module_utils.mi50.preflight.collect import Options, Runner, collect, read_os_release, read_proxies
+from ansible.module_utils.mi50.preflight.collect import Options, collect
 from ansible.module_utils.mi50.preflight.evaluate import evaluate
-from ansible.module_utils.mi50.preflight.model import BAD, Check, Policy, RepositoryTarget, Target
+from ansible.module_utils.mi50.preflight.model import BAD, Policy, RepositoryTarget, Target
 from ansible.module_utils.mi50.preflight.targets import repository_for, targets_for
 
 
@@ -205,14 +205,6 @@ def validated(spec: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict
     """Check options as Ansible checks a module's."""
     checked = ArgumentSpecValidator(spec).validate(options)
     return checked.validated_parameters, checked.error_messages
-
-
-def mirrored(mirror: Mapping[str, Any], answers: Mapping[str, Any], options: Options, run: Runner) -> Check:
-    """Whether the mirror has what is to be fetched. Loaded here: a node that is finished fetches nothing."""
-    from ansible.module_utils.mi50.preflight.check_mirror import check_mirror
-
-    platform = "-".join(read_os_release(options.root).get(name, "") for name in ("ID", "VERSION_ID"))
-    return check_mirror(mirror, answers, platform, read_proxies(options, run), options.timeout)
 
 
 def main() -> None:
@@ -287,8 +279,11 @@ def main() -> None:
         module.warn(warning)
     settled = bool(asked) and all(name in answers or question is None for name, question in asked.items())
     if given["mirror"] and not settled and not failed:
+        # Loaded here: a node that is finished fetches nothing.
+        from ansible.module_utils.mi50.preflight.check_mirror import mirrored
+
         checks.append(mirrored(given["mirror"], answers, options, run))
-    failed = any(check.status in BAD for check in checks)
+        failed = checks[-1].status in BAD
     work = bool(given["run"]) and not settled and not failed and not module.check_mode
     held_by = claim.claim(options.root, given["run"], take=bool(given["run"].get("take"))) if work else None
     module.exit_json(

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .asked import Runner
+from .collect import Options, read_os_release, read_proxies
 from .download import DownloadError, download
 from .model import FAIL, OK, WARN, Check, mask_url
 from .proxy import ProxySettings
@@ -17,7 +19,13 @@ from .proxy import ProxySettings
 LIST = "contents.json"
 FORMAT = 1
 _LIMIT = 8 << 20
-_ID, _TITLE = "mirror.contents", "Contents of the mirror"
+_TITLE = "Contents of the mirror"
+
+
+def mirrored(mirror: Mapping[str, Any], answered: Iterable[str], options: Options, run: Runner) -> Check:
+    """Let the node's own release and proxies decide; see check_mirror."""
+    platform = "-".join(read_os_release(options.root).get(name, "") for name in ("ID", "VERSION_ID"))
+    return check_mirror(mirror, answered, platform, read_proxies(options, run), options.timeout)
 
 
 def check_mirror(
@@ -32,7 +40,7 @@ def check_mirror(
     done = set(answered)
     needs = [one for one in mirror["needs"] if one["for"] not in done]
     if not needs:
-        return Check(_ID, _TITLE, OK, "nothing is to be fetched from it")
+        return Check("mirror.contents", _TITLE, OK, "nothing is to be fetched from it")
     fill = "Fill it for this stack where there is a network: ansible-playbook playbooks/mirror.yml"
     try:
         data = json.loads(download(f"{base}/{LIST}", settings, apt=False, timeout=timeout, limit=_LIMIT))
@@ -40,19 +48,23 @@ def check_mirror(
     except DownloadError as error:
         if error.kind == "missing":
             text = f"{mask_url(base)} does not say what it holds"
-            return Check(_ID, _TITLE, WARN, text, "a list of its contents", fill)
+            return Check("mirror.contents", _TITLE, WARN, text, "a list of its contents", fill)
         way = f"Let {mask_url(base)} run, or set other base addresses (mi50_url_*) and no artifact_mirror_client_base"
-        return Check(_ID, _TITLE, FAIL, str(error), "an answer", way)
+        return Check("mirror.contents", _TITLE, FAIL, str(error), "an answer", way)
     except (ValueError, KeyError, TypeError):
         items = None
     if not isinstance(items, dict):
         text = f"{mask_url(base)}/{LIST} is no list of a mirror's contents"
-        return Check(_ID, _TITLE, FAIL, text, f"format {FORMAT}", fill)
+        return Check("mirror.contents", _TITLE, FAIL, text, f"format {FORMAT}", fill)
     lacking = missing(items, needs, platform, str(mirror.get("pythons", {}).get(platform, "")))
     if not lacking:
-        return Check(_ID, _TITLE, OK, f"{mask_url(base)} holds what this node is about to fetch", "all of it")
+        return Check(
+            "mirror.contents", _TITLE, OK, f"{mask_url(base)} holds what this node is about to fetch", "all of it"
+        )
     found = f"{mask_url(base)} is incomplete for this stack, {len(lacking)} missing: {'; '.join(lacking)}"
-    return Check(_ID, _TITLE, FAIL, found, "everything that this node is about to fetch", f"{fill}; then run again")
+    return Check(
+        "mirror.contents", _TITLE, FAIL, found, "everything that this node is about to fetch", f"{fill}; then run again"
+    )
 
 
 def missing(items: Mapping[str, Any], needs: Iterable[Mapping[str, Any]], platform: str, python: str) -> list[str]:
