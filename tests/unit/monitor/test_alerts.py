@@ -23,37 +23,26 @@ PROMTOOL = shutil.which("promtool")
 ALERTS: list[dict[str, Any]] = [
     rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]
 ]
-# Of other programs, as each names its own: node-exporter 1.5, HAProxy 2.6, vLLM 0.12, llama-server, Prometheus.
-OTHERS = {
-    "up",
-    "ALERTS",
-    "node_time_seconds",
-    "node_boot_time_seconds",
-    "node_textfile_mtime_seconds",
-    "node_textfile_scrape_error",
-    "node_filesystem_avail_bytes",
-    "node_filesystem_size_bytes",
-    "node_filesystem_readonly",
-    "haproxy_backend_active_servers",
-    "haproxy_backend_current_sessions",
-    "haproxy_backend_http_responses_total",
-    "haproxy_server_status",
-    "vllm:generation_tokens_total",
-    "vllm:prompt_tokens_total",
-    "vllm:num_requests_running",
-    "vllm:num_requests_waiting",
-    "vllm:time_to_first_token_seconds_bucket",
-    "llamacpp:tokens_predicted_total",
-    "llamacpp:prompt_tokens_total",
-    "llamacpp:requests_processing",
-    "llamacpp:requests_deferred",
-}
+# What other programs' exporters say, as they said it: see the README there.
+EXPORTERS = sorted((ROOT / "tests/fixtures/exporters").glob("*.prom"))
+OWN = {"up", "ALERTS"}  # Prometheus' own
+# What our configuration adds to each target.
+SCRAPED = {"job", "instance", "engine"}
 NAME = re.compile(r"\b(?:mi50|node|haproxy)_[a-z_]+|\b(?:vllm|llamacpp):[a-z_]+|\bup\b|\bALERTS\b")
 
 
 def asked(expression: str) -> set[str]:
     """The metrics of an expression: what is left without strings."""
     return set(NAME.findall(re.sub(r'"[^"]*"', "", expression)))
+
+
+def exported() -> dict[str, set[str]]:
+    """Metric to names of its labels, of all other programs."""
+    found: dict[str, set[str]] = {}
+    for path in EXPORTERS:
+        for name, labels in re.findall(r"^([a-z_:]+)(?:{(.*)})? ", path.read_text(), re.MULTILINE):
+            found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +55,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     fand = ROOT / "roles/fan_control/files"
     daemon = re.findall(r'^ {8}\("([a-z_]+)", "(?:gauge|counter)"', (fand / "mi50_fand/metrics.py").read_text(), re.M)
     guardian = re.findall(r"# TYPE (mi50_fan_guardian_\w+)", (fand / "failsafe/mi50-fan-guardian").read_text())
-    return found | {f"mi50_fand_{name}" for name in daemon} | set(guardian) | OTHERS
+    return found | {f"mi50_fand_{name}" for name in daemon} | set(guardian) | OWN | set(exported())
 
 
 def test_every_alert_has_a_case_that_fires_and_clears() -> None:
@@ -91,6 +80,22 @@ def test_dashboard_asks_for_what_is_written(written: set[str]) -> None:
     names = {name for panel in dashboards.PANELS for query, _legend in panel.queries for name in asked(query)}
     assert len(names) > 20
     assert names <= written
+
+
+def test_labels_of_other_programs_are_those_they_write() -> None:
+    """A selector with a label that nobody writes matches nothing, or everything."""
+    known = exported()
+    queries = [query for panel in dashboards.PANELS for query, _legend in panel.queries]
+    queries += [str(rule["expr"]) for rule in ALERTS]
+    selectors = [one for query in queries for one in re.findall(r"([a-z_:]+){([^}]*)}", query) if one[0] in known]
+    assert len(selectors) > 15
+    wrong = {
+        (name, label)
+        for name, text in selectors
+        for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"[^"]*"', "", text))
+        if label not in known[name] | SCRAPED
+    }
+    assert wrong == set()
 
 
 def test_dashboard_is_what_its_description_makes() -> None:
