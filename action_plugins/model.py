@@ -8,9 +8,6 @@ Documented in library/model.py.
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +21,10 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
-from ansible.module_utils.mi50.background import begin, result
+from ansible.module_utils.mi50.background import Abandoned, Follower, begin
 from ansible.module_utils.mi50.models.progress import DEFAULT, line
 
 _WEEK = 7 * 86400
-_ASK_EVERY = 30  # looks at the progress, after which the job itself is asked
-_LONGEST_PAUSE = 5.0
-_LOST_S = 900.0
 
 
 class ActionModule(ActionBase):
@@ -43,7 +37,6 @@ class ActionModule(ActionBase):
         """Look first, with one call; fetch in the background when something is lacking. Raises AnsibleActionFail."""
         base: dict[str, Any] = super().run(tmp, task_vars)
         self._variables = task_vars or {}
-        self._parent = os.getppid()
         given = dict(self._task.args)
         if self._task.check_mode or given.get("look") or given.get("reread"):
             return {**base, **self._module(given)}
@@ -60,42 +53,11 @@ class ActionModule(ActionBase):
         return started
 
     def _follow(self, job: dict[str, Any], progress: str) -> dict[str, Any]:
-        """Show the progress until the job has a result, through breaks of the connection."""
-        shown, pause, looks, seen = "", 0.3, 0, time.monotonic()
-        while True:
-            time.sleep(pause)
-            pause, looks = min(pause * 1.5, _LONGEST_PAUSE), looks + 1
-            if os.getppid() != self._parent:
-                raise AnsibleActionFail("ansible-playbook was killed; the download goes on on the node.")
-            text, done = self._peek(progress, str(job.get("results_file") or ""))
-            if text and text != shown:
-                self._say(text)
-                shown = text
-            if not done and looks % _ASK_EVERY:
-                seen = time.monotonic() if done is not None else seen
-                continue
-            try:
-                found = result(self, job, self._variables, AnsibleConnectionFailure, "models")
-            except AnsibleConnectionFailure as exc:
-                if time.monotonic() - seen > _LOST_S:
-                    raise
-                self._say(f"does not answer ({exc}); the download goes on there")
-                continue
-            if found is not None:
-                return found
-            seen = time.monotonic()
-
-    def _peek(self, progress: str, results: str) -> tuple[str, bool | None]:
-        """Progress as a line, and whether the job has ended (None: no answer). No Python is started on the node."""
-        command = f"cat '{progress}' 2>/dev/null; echo; echo @@@; head -c 300 '{results}'"
+        follower = Follower(self, self._variables, AnsibleConnectionFailure, "models", line, self._say)
         try:
-            said = str(self._low_level_execute_command(command).get("stdout", ""))
-        except AnsibleConnectionFailure:
-            self._connection.reset()
-            return "", None
-        first, dummy, rest = said.partition("@@@")
-        job = _read(rest)
-        return line(_read(first)), not job or bool(job.get("finished", "ansible_job_id" not in job))
+            return follower.follow(job, progress)
+        except Abandoned:
+            raise AnsibleActionFail("ansible-playbook was killed; the download goes on on the node.") from None
 
     def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._execute_module(
@@ -105,11 +67,3 @@ class ActionModule(ActionBase):
 
     def _say(self, text: str) -> None:
         Display().display(f"{self._variables.get('inventory_hostname', '')}: {text}")
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

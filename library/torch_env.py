@@ -149,6 +149,10 @@ options:
     description: Where wheels are fetched to.
     type: path
     default: /var/cache/mi50-aipc
+  progress:
+    description: File that V(build) keeps its progress in while it runs.
+    type: path
+    default: /run/mi50-aipc/torch.json
   keep_previous:
     description: Keep the generation before, so that going back to its stack costs nothing. It takes its space.
     type: bool
@@ -180,6 +184,9 @@ attributes:
     description: Target OS/families that can be operated against.
     support: full
     platforms: debian
+  action:
+    description: Has an action plugin, which shows the progress of V(build).
+    support: full
 """
 
 EXAMPLES = r"""

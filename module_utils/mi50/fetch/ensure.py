@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,15 +26,22 @@ class Need(NamedTuple):
 
 
 def ensure(
-    files: Sequence[Wanted], *, check_mode: bool = False, timeout: float = TIMEOUT_S, retries: int = RETRIES
+    files: Sequence[Wanted],
+    *,
+    check_mode: bool = False,
+    timeout: float = TIMEOUT_S,
+    retries: int = RETRIES,
+    watch: Callable[[Wanted, int], None] = lambda wanted, size: None,
 ) -> dict[str, Any]:
     """Have every file; return the module's result. `timeout` in seconds. Raises FetchError.
+
+    `watch` is told of a file that is being fetched, and how many of its bytes are there.
 
     No address is asked when all files are there. In check mode nothing is written and no address is asked at all.
     """
     _distinct(files)
     needs = [look(wanted, write=not check_mode) for wanted in files]
-    results = [_apply(need, check_mode, timeout, retries) for need in needs]
+    results = [_apply(need, check_mode, timeout, retries, watch) for need in needs]
     listing = [(f"{mask(need.wanted.url)} -> {need.wanted.dest} ({need.why})\n", need) for need in needs]
     return {
         "changed": any(result["changed"] for result in results),
@@ -73,14 +80,16 @@ def look(wanted: Wanted, *, write: bool = True) -> Need:
     return Need(wanted, known, "", stat.S_IMODE(found.st_mode) != wanted.mode)
 
 
-def _apply(need: Need, check_mode: bool, timeout: float, retries: int) -> dict[str, Any]:
+def _apply(
+    need: Need, check_mode: bool, timeout: float, retries: int, watch: Callable[[Wanted, int], None]
+) -> dict[str, Any]:
     wanted, known, received = need.wanted, need.known, 0
     if need.why and not check_mode:
         try:
             wanted.dest.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(wanted.dest.parent, error) from None
-        known, received = download(wanted, timeout, retries)
+        known, received = download(wanted, timeout, retries, watch=lambda size: watch(wanted, size))
         _save(wanted.dest, known)
     elif need.mode and not check_mode:
         try:

@@ -41,6 +41,11 @@ class Progress:
         self._done += size
         self._write(0, force=True)
 
+    def phase(self, what: str, text: str) -> None:
+        """Something else is being done, that has no bytes to count."""
+        self._state = {"model": what, "phase": text}
+        self._write(0, force=True)
+
     def close(self) -> None:
         """Nothing is on its way any more."""
         if self._path:
@@ -68,11 +73,15 @@ def line(state: dict[str, Any]) -> str:
     """Return a state as people read it; empty when it says nothing."""
     if not state.get("model"):
         return ""
+    if state.get("phase"):
+        return f"{state['model']}: {state['phase']}"
     total, come, rate = int(state.get("total") or 0), int(state.get("all") or 0), float(state.get("rate") or 0)
-    words = [f"{state['model']} {state['file']} {come / 1e6:.0f}/{total / 1e6:.0f} MB"]
+    words = [f"{state['model']} {state['file']} {come / 1e6:.0f}{f'/{total / 1e6:.0f}' if total else ''} MB"]
     if total:
         words.append(f"{100 * come // total} %")
-    if rate > 0:
+    if rate > 0 and not total:
+        words.append(f"{rate / 1e6:.1f} MB/s")
+    elif rate > 0:
         left = max(0, total - come) / rate
         words.append(f"{rate / 1e6:.1f} MB/s, {int(left) // 60}:{int(left) % 60:02d} left")
     return ", ".join(words)

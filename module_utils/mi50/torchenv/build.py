@@ -14,6 +14,7 @@ from ..fetch.download import Wanted as Download
 from ..fetch.ensure import ensure
 from ..fetch.errors import FetchError
 from ..fetch.record import sha256_of
+from ..models.progress import Progress
 from . import conflicts, dists, generations, index, pip, records, venv, wheels
 from .interpreter import Python, probe, require
 from .look import CLONE, Look
@@ -51,15 +52,17 @@ def build(seen: Look, options: Mapping[str, Any]) -> Path:
     generations.prune(asked, seen.generation, 1 if options["keep_previous"] else 0)
     asked.store.mkdir(mode=0o755, parents=True, exist_ok=True)
     target = generations.free_name(asked)
+    progress = Progress(Path(options["progress"]) if options.get("progress") else None)
     try:
         with tempfile.TemporaryDirectory(prefix="mi50-torch-") as scratch:
             if seen.build == CLONE and seen.generation:
                 _clone(seen, target, triton, Path(scratch))
             else:
-                _fresh(seen, target, triton, python, options, Path(scratch), own)
+                _fresh(seen, target, triton, python, options, Path(scratch), own, progress)
     except OSError as error:
         raise TorchEnvError(f"{target}: {error}. {pip.remedy(str(error))}") from None
     finally:
+        progress.close()
         if records.generation_record(target) is None:
             venv.remove(target)
             generations.prune(asked, seen.generation, 1)
@@ -102,11 +105,12 @@ def _fresh(
     options: Mapping[str, Any],
     scratch: Path,
     own: list[str],
+    progress: Progress,
 ) -> None:
     """Fetch, prove, install: everything from files on this node, so that nothing half-fetched is ever installed."""
     asked = seen.asked
     carried = conflicts.movable(packages(seen.generation), own) if own and seen.generation else []
-    parts = _fetch(asked, python.minor, options, scratch, triton)
+    parts = _fetch(asked, python.minor, options, scratch, triton, progress)
     _space(asked, [*parts.family.values(), *([Path(asked.triton.path)] if asked.triton else [])])
     venv.make(asked.python, target)
     inside = target / "bin/python"
@@ -118,6 +122,7 @@ def _fresh(
         (scratch / "needs.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         words = ["download", "--only-binary", ":all:", "--no-cache-dir", "--dest", str(needs), "-r", "needs.txt"]
         words[-1] = str(scratch / "needs.txt")
+        progress.phase("torch", "fetching what it needs besides")
         pip.must(inside, [*words, *_pypi(options)], "what torch needs besides could not be fetched")
     digests = {**parts.digests, **_proven(needs, options["wheels"])}
     places = [scratch, needs, *{path.parent for path in parts.family.values()}]
@@ -128,6 +133,7 @@ def _fresh(
     mine = [f"{triton.name}=={triton.version}"] if triton else []
     links = [word for place in places if place.is_dir() for word in ("--find-links", str(place))]
     install = ["install", "--no-index", "--no-cache-dir", "--no-warn-script-location", *links]
+    progress.phase("torch", "installing")
     pip.must(inside, [*install, *family, *mine, *held], "torch could not be installed")
     brought = dists.others(dists.installed(packages(target)))
     _settle(seen, target, triton, parts.held)
@@ -158,7 +164,14 @@ def _clone(seen: Look, target: Path, triton: index.Name | None, scratch: Path) -
     _save(seen, target, triton, record)
 
 
-def _fetch(asked: Wanted, minor: str, options: Mapping[str, Any], scratch: Path, triton: index.Name | None) -> Parts:
+def _fetch(
+    asked: Wanted,
+    minor: str,
+    options: Mapping[str, Any],
+    scratch: Path,
+    triton: index.Name | None,
+    progress: Progress,
+) -> Parts:
     """Have the family's wheels on this node, each with the digest that counts; resumed where it broke off."""
     folder = Path(options["cache_dir"]) / WHEELS
     links = {
@@ -167,8 +180,18 @@ def _fetch(asked: Wanted, minor: str, options: Mapping[str, Any], scratch: Path,
     }
     digests = {name: index.expected(link, options["wheels"]) for name, link in links.items()}
     wanted = [Download(link.url, folder / link.file, digests[name] or None) for name, link in links.items()]
+    under_way: list[Path] = []
+
+    def watch(one: Download, there: int) -> None:
+        if under_way[-1:] != [one.dest]:
+            if under_way:
+                progress.finished(under_way[-1].stat().st_size)
+            under_way.append(one.dest)
+            progress.file("torch", one.dest.name, None)
+        progress.bytes(there)
+
     try:
-        fetched = ensure(wanted)["files"]
+        fetched = ensure(wanted, watch=watch)["files"]
     except FetchError as error:
         raise TorchEnvError(f"{error} The environment in use was not touched.") from None
     family = {name: folder / link.file for name, link in links.items()}

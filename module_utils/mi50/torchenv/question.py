@@ -46,6 +46,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "proof": {"type": "dict", "apply_defaults": True, "options": _PROOF},
     "generation": {"type": "path"},
     "cache_dir": {"type": "path", "default": "/var/cache/mi50-aipc"},
+    "progress": {"type": "path", "default": "/run/mi50-aipc/torch.json"},
     "keep_previous": {"type": "bool", "default": True},
     "keep_wheels": {"type": "bool", "default": False},
     "sysfs_root": {"type": "path", "default": "/sys"},
