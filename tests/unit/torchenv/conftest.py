@@ -127,6 +127,7 @@ class Node:
             "pypi": (indexes / "pypi").as_uri(),
             "triton_version": "3.5.0+gfx906",
             "cache_dir": str(home / "cache"),
+            "progress": str(home / "run/torch.json"),
             "sysfs_root": str(home / "sys"),
             "dev_root": str(home / "dev"),
             "proof": {"device": "cpu", "only": ["matmul-small-fp32"], "library": str(home / "lib")},

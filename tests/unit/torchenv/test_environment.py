@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
 from mi50 import process
+from mi50.models import progress
 from mi50.rocblas import names
 from mi50.torchenv import generations, model, question
 
 from .conftest import NEW, OLD, Node
 
 
-def test_from_nothing_to_settled(node: Node) -> None:
+def test_from_nothing_to_settled(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     assert node.look()["plan"][0].endswith("there is none yet")
+    shown: list[str] = []
+    write = progress.Progress._write
+
+    def watched(self: progress.Progress, there: int, *, force: bool) -> None:
+        write(self, there, force=True)
+        shown.append(progress.line(json.loads((node.home / "run/torch.json").read_text())).partition(" MB")[0])
+
+    monkeypatch.setattr(progress.Progress, "_write", watched)
     made = node.make()
+    # What is done is told while it is: each wheel, the needs, the installation. Afterwards there is nothing to tell.
+    assert [words for words in shown if words.startswith("torch torch-2")]
+    assert [words for words in shown if words.startswith("torch torchaudio-2")]
+    assert shown[-2:] == ["torch: fetching what it needs besides", "torch: installing"]
+    assert not (node.home / "run/torch.json").exists()
     assert made["changed"] and made["torch"] == NEW["torch"] and made["triton"] is None
     assert made["proof"] == "1 operations on 1 device(s): all right"
     assert made["proof_outcome"]["devices"][0]["results"][0]["status"] == "ok"
