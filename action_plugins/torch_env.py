@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         try:
             return {**base, **follower.follow(job, str(given.get("progress") or _PROGRESS))}
         except Abandoned:
-            raise AnsibleActionFail("ansible-playbook was killed; torch is installed on the node all the same") from None
+            raise AnsibleActionFail("ansible-playbook was killed; torch is installed on the node anyway") from None
 
     def _say(self, text: str) -> None:
         Display().display(f"{self._variables.get('inventory_hostname', '')}: {text}")
