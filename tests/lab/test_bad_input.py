@@ -142,6 +142,40 @@ def test_mirror_that_is_incomplete(lab: Lab) -> None:
     )
 
 
+def lock(tmp_path: Path, **values: str) -> str:
+    """An argument that gives the stack a lock with these values of the kernels' package."""
+    path = tmp_path / "stack.lock.yml"
+    path.write_text(json.dumps({"stack": "rocm-6.4.3", "artifacts": {"rocblas-arch": values}}))
+    return f"mi50_stack_lock_file={path}"
+
+
+def test_mirror_that_holds_another_file_than_the_lock_says(lab: Lab, tmp_path: Path) -> None:
+    """Issue 9: with the mirror's list at hand nothing has to be fetched to see it."""
+    other, name = lab.variant("other"), f"arch/{ARCH_FOLDER}/{arch.filename()}"
+    copy_tree(tree.docroot(lab.settings) / "arch", other / "arch")
+    what = {"path": name, "signature": f"{name}.sig"}
+    item = {"kind": "file", "what": what, "values": {"sha256": "b" * 64}}
+    (other / "contents.json").write_text(json.dumps({"format": 1, "items": {"rocblas-arch": item}}))
+    base = f"{lab.url}/variants/other"
+    given = {"mi50_url_arch_archive": f"{base}/arch", "artifact_mirror_client_base": base}
+    arguments = ("-e", json.dumps(given), "-e", lock(tmp_path, sha256="a" * 64))
+    refused(lab, *arguments, says=("mirror.contents", "1 missing", name, "a" * 64, "it has " + "b" * 64))
+
+
+def test_lock_that_contradicts_the_stack(lab: Lab, tmp_path: Path) -> None:
+    says = ("rocblas-arch.path", "packages/r/rocblas/another", arch.filename(), "lock again")
+    refused(lab, "-e", lock(tmp_path, path="packages/r/rocblas/another"), says=says)
+
+
+def test_release_without_a_builder(lab: Lab) -> None:
+    """Issue 9: of a fleet of two releases one has nobody to compile for it; said before ROCm is installed there."""
+    text = r'ID=ubuntu\nVERSION_ID="22.04"\nVERSION_CODENAME=jammy\nPRETTY_NAME="Ubuntu 22.04"\n'
+    lab.ssh(NODE, f"printf '{text}' >/run/os-release")
+    with mounted(lab, "--bind /run/os-release", "/usr/lib/os-release"):
+        says = ("triton", "no host can build it", "is not among build_once_hosts")
+        refused(lab, "-e", '{"build_once_hosts": ["node2"]}', says=says)
+
+
 def test_two_nodes_with_one_host_key(lab: Lab) -> None:
     """One of them goes on, whichever says so first; the other is refused. Of --tags preflight nothing else is done."""
     path = "/etc/ssh/ssh_host_ed25519_key.pub"
@@ -195,6 +229,16 @@ def test_truncated_arch_package(rocm_only: Lab) -> None:
     with package.open("rb") as stream:
         replace(package, stream.read(package.stat().st_size // 3))
     refused(rocm_only, "-e", f"mi50_url_arch_archive={rocm_only.url}/variants/truncated/arch", says=(arch.filename(),))
+
+
+def test_package_that_the_lock_does_not_know(rocm_only: Lab, tmp_path: Path) -> None:
+    """Without a mirror's list it is seen when the file has come; it is not kept."""
+    refused(
+        rocm_only,
+        "-e",
+        lock(tmp_path, sha256="a" * 64),
+        says=(arch.filename(), f"expected {'a' * 64}", "nothing was kept"),
+    )
 
 
 def test_current_package_under_the_old_name(rocm_only: Lab) -> None:

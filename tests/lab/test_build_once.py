@@ -161,3 +161,23 @@ def test_a_lost_cache_is_filled_from_a_node_and_not_by_building(built: tuple[Fle
     assert len(fleet.history("collected")) == 1
     assert fleet.starts() == {"node1": 1, "node2": 0, "node3": 0, "node4": 0}
     assert fleet.history("handed over").count("node4") == 2
+
+
+def test_a_release_without_a_builder_is_refused_and_the_others_go_on(built: tuple[Fleet, str, site.Result]) -> None:
+    """Issue 9: node4 of another release, and only node1 may build."""
+    fleet, *dummy = built
+    release = "ID=ubuntu\\nVERSION_ID=22.04\\nVERSION_CODENAME=jammy\\n"
+    fleet.lab.ssh("node4", f"printf '{release}' >/run/os-release; mount --bind /run/os-release /usr/lib/os-release")
+    before = fleet.lab.state("node4")
+    try:
+        result = fleet.run("-e", '{"build_once_hosts": ["node1"]}')
+    finally:
+        fleet.lab.ssh("node4", "umount /usr/lib/os-release")
+    assert {name: counts["failed"] for name, counts in result.recap.items()} == {
+        **dict.fromkeys(("node1", "node2", "node3"), 0),
+        "node4": 1,
+    }, result.why
+    assert not any(counts["changed"] for counts in result.recap.values())
+    said = " ".join(result.output.split())
+    assert "no host can build it: node4: is not among build_once_hosts" in said
+    assert fleet.lab.state("node4") == before

@@ -78,7 +78,7 @@ def _path(items: Mapping[str, Any], need: Mapping[str, Any], _platform: str, _py
     path, wanted = str(need["path"]), str(need.get("identity") or "")
     have = [one for one in items.values() if path in (one["what"].get("path"), one["what"].get("signature"))]
     if not have:
-        return path
+        return str(path)
     if not wanted:
         return ""
     known = sorted(set().union(*map(_identities, have)))
