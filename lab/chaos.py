@@ -1,8 +1,8 @@
 """script/lab chaos: break everything while site.yml runs, by a seed, and see that a re-run mends it.
 
-What happens, when and to whom follows from the seed and the number of nodes; when it strikes within a task is the
-machine's. Then: runs until one succeeds, one that changes nothing, playbooks/verify.yml, nothing half-done on any node,
-and the same files as on a node that nothing happened to.
+What happens, to whom, in which order and not before when follows from the seed and the number of nodes; it strikes once
+the node is at work on something that takes longer than a moment. Then: runs until one succeeds, one that changes
+nothing, playbooks/verify.yml, nothing half-done on any node, and the same files as on a node that nothing happened to.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from lab.settings import LabError, Settings
 
 MAX_RUNS = 4
 STAGES = ("strike", "mend", "check")
+# Seconds that a task has gone on before it is worth striking, and that an event waits for one beyond its time.
+MOMENT, PATIENCE = 1.5, 60.0
 _TASK = re.compile(r"^TASK \[(?:[\w.]+ : )?(.+?)\] \*+$", re.MULTILINE)
-
 _HOST = re.compile(r"^(?:ok|changed|fatal|skipping): \[([\w-]+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One misfortune: seconds after the run began, what, to whom (a node, or nothing for what strikes all)."""
+    """One misfortune: seconds after the run began at the earliest, what, to whom (a node; nothing for all of them)."""
 
     at: float
     kind: str
@@ -91,15 +92,15 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> lis
     ):
         begin, under_way = time.monotonic(), []
         for event in events:
-            while child.poll() is None and time.monotonic() - begin < event.at:
-                time.sleep(0.2)
+            _wait(child, log, event, begin)
             if child.poll() is not None:
                 say(f"the run was over before {event.kind}")
                 rows.append({**dataclasses.asdict(event), "task": "the run was over", "outcome": "did not happen"})
                 continue
-            task = (_TASK.findall(log.read_text()) or ["before the first task"])[-1]
-            rows.append({**dataclasses.asdict(event), "task": task, "outcome": ""})
-            say(f"{time.monotonic() - begin:5.1f} s: {event.kind} {event.node} during {task!r}")
+            said = log.read_text()
+            task, struck = (_TASK.findall(said) or ["before the first task"])[-1], round(time.monotonic() - begin, 1)
+            rows.append({**dataclasses.asdict(event), "struck": struck, "task": task, "said": len(said), "outcome": ""})
+            say(f"{struck:5.1f} s: {event.kind} {event.node} during {task!r}")
             if event.kind == "controller":
                 child.send_signal(signal.SIGKILL)
                 continue
@@ -113,8 +114,31 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> lis
         raise LabError(f"the chaos itself failed: {'; '.join(failed)}")
     said = log.read_text()
     for row in rows:
-        row["outcome"] = row["outcome"] or outcome(said, row["node"])
+        row["outcome"] = row["outcome"] or outcome(said, row["node"], row.pop("said"))
     return rows
+
+
+def _wait(child: subprocess.Popen[bytes], log: Path, event: Event, begin: float) -> None:
+    """Until it is time for an event, and the node that it is meant for at work; for a while at most."""
+    seen, since = "", begin
+    while child.poll() is None:
+        time.sleep(0.2)
+        said, now = log.read_text(), time.monotonic()
+        head = said[: said.rfind("\nTASK [") + 1]
+        if len(head) != len(seen):
+            seen, since = head, now
+        late = now - begin - event.at
+        if late >= PATIENCE or (late >= 0 and now - since >= MOMENT and at_work(said, event.node)):
+            return
+
+
+def at_work(said: str, node: str) -> bool:
+    """Whether a node has not answered yet in the last task that a run began; without a node, whether one has not."""
+    place = said.rfind("\nTASK [")
+    before, last = said[: max(place, 0)], said[max(place, 0) :]
+    names = [node] if node else sorted(set(_HOST.findall(said)))
+    gone = {name for name in names if re.search(rf"^fatal: \[{name}\]", before, re.MULTILINE)}
+    return place >= 0 and any(name not in gone and name not in _HOST.findall(last) for name in names)
 
 
 def _happen(event: Event, failed: list[str]) -> None:
@@ -124,25 +148,31 @@ def _happen(event: Event, failed: list[str]) -> None:
         failed.append(f"{event.kind} on {event.node}: {error}")
 
 
-def outcome(said: str, node: str) -> str:
-    """How a run ended for a node, or for all of them, by what it said until it ended or was killed."""
+def outcome(said: str, node: str, since: int = 0) -> str:
+    """How a run ended for a node, or for all of them, by what it said until it ended or was killed.
+
+    `since`: how much it had said when it was struck, in characters; what the node did from then on counts.
+    """
     names = [node] if node else sorted(set(_HOST.findall(said)))
-    found = {name: _one(said, name) for name in names}
+    found = {name: _one(said, name, since) for name in names}
     if node:
         return found[node]
     words = sorted(set(found.values()))
     return ", ".join(f"{sum(value == word for value in found.values())} {word}" for word in words) or "nobody had begun"
 
 
-def _one(said: str, node: str) -> str:
-    if re.search(rf"^fatal: \[{node}\]: UNREACHABLE", said, re.MULTILINE):
-        return "unreachable"
-    match = re.search(rf"^(?:fatal|failed): \[{node}\]", said, re.MULTILINE)
-    if match:
-        task = _TASK.findall(said[: match.start()])
-        return f"failed in {task[-1]!r}" if task else "failed"
-    counts = site.parse_recap(said).get(node)
-    return "went through" if counts else "cut short"
+def _one(said: str, node: str, since: int) -> str:
+    ended = re.search(rf"^(?:fatal|failed): \[{node}\]:?(?: (UNREACHABLE))?", said, re.MULTILINE)
+    if ended:
+        task = _TASK.findall(said[: ended.start()])
+        how = "unreachable" if ended.group(1) else "failed"
+        earlier = ", before this" if ended.start() < since else ""
+        return f"{how} in {task[-1]!r}{earlier}" if task else how
+    if site.parse_recap(said).get(node):
+        return "went through"
+    done = [one.start() for one in re.finditer(rf"^(?:ok|changed): \[{node}\]", said, re.MULTILINE)]
+    task = _TASK.findall(said[: done[-1]]) if done and done[-1] >= since else []
+    return f"went on to {task[-1]!r}, then cut short" if task else "cut short"
 
 
 def mend(settings: Settings, arguments: list[str]) -> list[float]:

@@ -78,7 +78,7 @@ def chaos(row: dict[str, Any]) -> list[str]:
     lines += ["| s | what | node | during | that node's run |", "|---|---|---|---|---|"]
     for event in row["events"]:
         cells = [event["kind"], event["node"] or "all", event["task"], event["outcome"]]
-        lines.append(f"| {event['at']:.0f} | {' | '.join(cells)} |")
+        lines.append(f"| {event.get('struck', event['at']):.0f} | {' | '.join(cells)} |")
     took = ", ".join(f"{seconds:.0f} s" for seconds in row["re_runs"])
     ended = [
         f"Re-runs until all succeeded: {len(row['re_runs'])} ({took}).",

@@ -51,15 +51,34 @@ def test_fewer_nodes_take_turns_but_the_small_disk_survives() -> None:
 
 def test_how_a_run_ended_for_each_node() -> None:
     ended = {node: chaos.outcome(LOG, node) for node in ("node1", "node2", "node3", "node4")}
+    first = "went on to 'Check the inventory and the host', then cut short"
     assert ended == {
-        "node1": "cut short",
-        "node2": "unreachable",
+        "node1": "went on to 'Install packages', then cut short",
+        "node2": "unreachable in 'Install packages'",
         "node3": "failed in 'Install packages'",
-        "node4": "cut short",
+        "node4": first,
     }
-    assert chaos.outcome(LOG, "") == "2 cut short, 1 failed in 'Install packages', 1 unreachable"
     assert chaos.outcome(LOG + RECAP, "node1") == "went through"
     assert chaos.outcome("", "") == "nobody had begun"
+    assert first in chaos.outcome(LOG, "") and "1 failed in 'Install packages'" in chaos.outcome(LOG, "")
+
+
+def test_only_what_a_node_did_after_it_was_struck_counts() -> None:
+    middle = LOG.index("TASK [Install")
+    assert chaos.outcome(LOG, "node1", middle) == "went on to 'Install packages', then cut short"
+    assert chaos.outcome(LOG, "node4", middle) == "cut short"
+    assert chaos.outcome(LOG, "node3", len(LOG)) == "failed in 'Install packages', before this"
+
+
+def test_a_node_is_struck_while_it_works() -> None:
+    """node4 has not answered yet, the others have or are out of the run."""
+    assert [name for name in NODES if chaos.at_work(LOG, name)] == ["node4", "node5", "node6", "node7", "node8"]
+    assert chaos.at_work(LOG, "")
+    ended = f"{LOG}changed: [node4]\n"
+    assert not chaos.at_work(ended, "node4") and not chaos.at_work(ended, "")
+    following = f"{ended}\nTASK [Fetch] ***\n"
+    assert [name for name in NODES[:4] if chaos.at_work(following, name)] == ["node1", "node4"]
+    assert not chaos.at_work("", "node1")
 
 
 def listed(*lines: str) -> dict[str, intact.Entry]:
