@@ -22,6 +22,8 @@ from lab.settings import LabError, Settings
 TASK = re.compile(r"^(.+?) -{2,} +([0-9.]+)s$")
 TOP = 5
 BAR = 2.5
+# From here on the page is written by hand: what was measured before.
+EARLIER = "## Earlier measurements"
 
 
 @dataclass
@@ -120,6 +122,12 @@ def table(samples: list[Sample], repeats: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def earlier(page: Path) -> str:
+    """What a page says of earlier measurements, to be kept when it is written anew."""
+    dummy, head, rest = (page.read_text() if page.exists() else "").partition(EARLIER)
+    return f"\n{head}{rest}" if head else ""
+
+
 def main(settings: Settings, rest: list[str]) -> int:
     """Measure the node counts given (1 2 4 8) and write the table."""
     parser = argparse.ArgumentParser(prog="script/lab measure")
@@ -134,6 +142,6 @@ def main(settings: Settings, rest: list[str]) -> int:
     for name in dataclasses.replace(settings, nodes=counts[-1]).node_names()[settings.nodes :]:
         nodes.remove(name)
     inventory.write(settings, server.url())
-    options.output.write_text(table(samples, options.repeats))
+    options.output.write_text(table(samples, options.repeats) + earlier(options.output))
     say(f"wrote {options.output}")
     return 0

@@ -107,3 +107,10 @@ def test_the_table_says_whether_the_bar_is_met() -> None:
     assert "Measured 2.45: met." in text
     eight.seconds = [5.2, 5.2]
     assert "Measured 2.60: missed." in measure.table([one, eight], 2)
+
+
+def test_what_was_measured_before_stays_on_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "scale.md"
+    assert measure.earlier(page) == ""
+    page.write_text(f"# Scale\n\nold\n\n{measure.EARLIER}\n| x | 1 |\n")
+    assert measure.earlier(page) == f"\n{measure.EARLIER}\n| x | 1 |\n"
