@@ -29,11 +29,10 @@ UPSTREAM = {
     "mi50_url_triton": "triton",
     "mi50_url_pytorch": "pytorch",
 }
-# What the lab's upstream does not have: the real engines' archives and images.
-WITHOUT = (
-    *("llama-cpp-vulkan", "lmstudio-llmster", "vllm-gfx906", "vllm-gfx906-0.11.2"),
-    *("vllm-image", "vllm-image-mixa3607", "vllm-image-mobydick", "build-vllm", "build-lmdeploy", "lmdeploy"),
-    "triton-kernels",
+# What the lab's upstream has, of all that a stack names: the real engines' archives and images are not there.
+ITEMS = (
+    *("rocm-key", "apt-debian-12", "rocblas-arch", "torch-index"),
+    *("triton-gfx906", "triton-llvm", "build-triton"),
 )
 BUILD = "small"
 EXPORTED = "/srv/mi50-exported"
@@ -84,7 +83,7 @@ def write_inventory(settings: Settings, upstream: str) -> str:
         "mi50_stack_lock_file": str(lock_file(settings)),
         "artifact_mirror_keyring": "/srv/mi50-lab/packager.gpg",
         "artifact_mirror_platforms": ["debian-12"],
-        "artifact_mirror_without": list(WITHOUT),
+        "artifact_mirror_items": list(ITEMS),
         "artifact_mirror_overrides": {"triton-gfx906": {"commit": git.commits(tree.docroot(settings))[BUILD]}},
         **{name: f"{upstream}/{path}" for name, path in UPSTREAM.items()},
     }
