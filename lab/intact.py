@@ -10,15 +10,20 @@ from lab import engine, nodes
 # What must not be left: half-configured packages, half a download, an unfinished journal, a claim, a failed unit.
 _STATES = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | grep -v -e '^ii ' -e '^rc '"
 _NAMES = "-name '.*.part' -o -name '.*.part.json' -o -name '.*.journal*' -o -name '.*.staging*' -o -name '*.dpkg-new'"
-_FOLDERS = "/opt /usr/local /etc /usr/share/keyrings /var/lib/mi50-aipc /var/cache/mi50-aipc"
+FOLDERS = "/opt /usr/local /etc /usr/share/keyrings /var/lib/mi50-aipc /var/cache/mi50-aipc"
 TRACES = (
-    f"dpkg --audit; {_STATES}; ls -A /var/lib/dpkg/updates; find {_FOLDERS} {_NAMES} 2>/dev/null;"
+    f"dpkg --audit; {_STATES}; ls -A /var/lib/dpkg/updates; find {FOLDERS} {_NAMES} 2>/dev/null;"
     " ls /run/mi50-aipc/run.lock 2>/dev/null;"
     " systemctl list-units --all --no-legend --plain --state=failed,activating,reloading,deactivating; true"
 )
+# Records of times, durations and inode numbers: what counts is all of them but the numbers, which differ in length.
+_RECORDS = "-name .mi50-proof.json -o -name '*.refreshed.json' -o -name .gfx906_rocblas.json"
+_NUMBERS = "sed -E 's/-?[0-9]+([.][0-9]+)?(e[-+]?[0-9]+)?/0/g'"
 LISTING = (
-    f"find {_FOLDERS} -name __pycache__ -prune -o -type d -printf '%p\\t%y\\t%m\\t\\n'"
-    " -o -printf '%p\\t%y\\t%m\\t%s\\n' 2>/dev/null; true"
+    f"find {FOLDERS} -name __pycache__ -prune -o -type d -printf '%p\\t%y\\t%m\\t\\n'"
+    " -o -printf '%p\\t%y\\t%m\\t%s\\n' 2>/dev/null;"
+    f" find {FOLDERS} -type f \\( {_RECORDS} \\) -printf '%p\\t%y\\t%m\\t' -exec sh -c \"{_NUMBERS}"
+    " '{}' | md5sum | cut -c1-32\" ';' 2>/dev/null; true"
 )
 # A node's own: its names and keys, its history, what it built for others, and what distribution packages generate.
 _OWN = re.compile(

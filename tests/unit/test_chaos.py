@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from lab import chaos, chaos_kinds, fleet_page, intact
 
@@ -96,6 +100,20 @@ def test_what_is_missing_other_or_left_over_is_said() -> None:
     assert intact.compare(half, untouched) == ["/opt/a: f 644 4, elsewhere f 644 10"]
     for path in ("/opt/b", "/etc/.mi50.conf.x1", "/var/cache/mi50-aipc/x.part"):
         assert intact.compare({**untouched, **listed(f"{path}\tf\t600\t1")}, untouched) == [f"{path}: left over"]
+
+
+@pytest.mark.parametrize(("other", "same"), [('{"s": 0.25, "ino": 7, "is": "good"}', True), ('{"is": "bad"}', False)])
+def test_records_may_differ_in_their_numbers_alone(tmp_path: Path, other: str, same: bool) -> None:
+    """Found in a round on 8 nodes: a duration of one digit less is no damage."""
+    found = []
+    for name, text in (("a", '{"s": 1.5e-07, "ino": 123456, "is": "good"}'), ("b", other)):
+        place = tmp_path / name / "root/opt"
+        place.mkdir(parents=True)
+        (place / ".mi50-proof.json").write_text(text)
+        command = intact.LISTING.replace(intact.FOLDERS, str(place))
+        said = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True).stdout
+        found.append(intact.parse(said.replace(str(place), "/opt")))
+    assert (intact.compare(*found) == []) is same, found
 
 
 def test_a_round_is_settled_only_when_all_of_it_is() -> None:

@@ -78,15 +78,16 @@ def _path(items: Mapping[str, Any], need: Mapping[str, Any], _platform: str, _py
     path, wanted = str(need["path"]), str(need.get("identity") or "")
     have = [one for one in items.values() if path in (one["what"].get("path"), one["what"].get("signature"))]
     if not have:
-        return str(path)
+        return path
     if not wanted:
         return ""
     known = sorted(set().union(*map(_identities, have)))
-    return "" if wanted in known else f"{path}: {wanted}, it has {', '.join(known) or 'another'}"
+    # A list that tells nothing of a file's digest leaves that to whoever fetches the file.
+    return "" if not known or wanted in known else f"{path}: {wanted}, it has {', '.join(known)}"
 
 
 def _identities(item: Mapping[str, Any]) -> set[str]:
-    both = {**item["what"], **item["values"]}
+    both = {**item["what"], **{key: value for key, value in item["values"].items() if value}}
     return {str(both[key]) for key in ("sha256", "commit", "digest", "version") if both.get(key)}
 
 

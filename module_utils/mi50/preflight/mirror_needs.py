@@ -26,7 +26,8 @@ def needs(
     """
     found = [*_rocm(stack, asked.get("rocm_info") or {}, base)]
     kernels = asked.get("gfx906_rocblas") or {}
-    found += _file("gfx906_rocblas", str(kernels.get("source_id") or ""), "", base)
+    source = str(kernels.get("source_id") or "")
+    found += _file("gfx906_rocblas", source, _locked(stack, source), base)
     torch = asked.get("torch_env") or {}
     index = _below(str(torch.get("index") or ""), base)
     if index:
@@ -54,6 +55,11 @@ def _below(address: str, base: str) -> str:
     return path if host and "://" not in address and place.rpartition(":")[0] == host else ""
 
 
+def _locked(stack: Mapping[str, Any], address: str) -> str:
+    """The sha256 of a file by the stack or its lock; empty where neither knows it."""
+    return next((str(one.get("sha256") or "") for one in stack["artifacts"].values() if one.get("url") == address), "")
+
+
 def _file(module: str, address: str, identity: str, base: str) -> list[dict[str, Any]]:
     path = _below(address, base)
     return [{"for": module, "kind": "path", "path": path, "identity": identity}] if path else []
@@ -74,7 +80,8 @@ def _build(stack: Mapping[str, Any], build: Mapping[str, Any], base: str) -> lis
     artifacts, parts = stack["artifacts"], build.get("parts") or {}
     found = []
     names = [(recipe.get("artifact"), str(parts.get("source") or ""))]
-    names += [(one["artifact"], "") for one in recipe.get("downloads", [])]
+    downloads = [one["artifact"] for one in recipe.get("downloads", [])]
+    names += [(name, str((artifacts.get(name) or {}).get("sha256") or "")) for name in downloads]
     for name, identity in names:
         found += _file("build_once", str((artifacts.get(name) or {}).get("url") or ""), identity, base)
     if _below(str(stack["bases"].get("mi50_url_pypi") or "") + "/x", base) and recipe.get("requirements"):

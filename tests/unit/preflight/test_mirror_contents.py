@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import http.server
 import json
 import threading
@@ -23,14 +24,15 @@ from mi50.stack.api import get_stack
 STACKS = Path(__file__).resolve().parents[3] / "stacks"
 LOCK = Path("/nonexistent/lock.yml")
 BASE = "http://192.0.2.5:8090"
+X_SHA256 = hashlib.sha256(b"x").hexdigest()
 IMAGE = "nalanzeyu/vllm-gfx906"
 
 
-def resolved(base: str) -> dict[str, Any]:
+def resolved(base: str, lock: Path = LOCK) -> dict[str, Any]:
     """The stack as a node of the mirror sees it."""
-    own = get_stack("rocm-6.4.3", STACKS, LOCK, {})["bases"]
+    own = get_stack("rocm-6.4.3", STACKS, lock, {})["bases"]
     web = {name: f"{base}/{plan.folder(name)}" for name in own if name.startswith("mi50_url_")}
-    return get_stack("rocm-6.4.3", STACKS, LOCK, {**web, "mi50_registry_docker": "192.0.2.5:5000"})
+    return get_stack("rocm-6.4.3", STACKS, lock, {**web, "mi50_registry_docker": "192.0.2.5:5000"})
 
 
 def asked(stack: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +116,23 @@ def test_what_this_node_cannot_use_is_missing_too() -> None:
     ]
 
 
+def test_a_file_that_is_another_than_the_lock_says(tmp_path: Path) -> None:
+    """The kernels' package and what a build downloads; by what the mirror tells of them, where the lock knows."""
+    path, entries = tmp_path / "lock.yml", {"rocblas-arch": {"sha256": "a" * 64}, "triton-llvm": {"sha256": "c" * 64}}
+    path.write_text(json.dumps({"stack": "rocm-6.4.3", "artifacts": entries}))
+    stack = resolved(BASE, path)
+    wanted = needs(stack, asked(stack), {}, BASE)
+    items = whole()
+    for name, digest in (("rocblas-arch", "b" * 64), ("triton-llvm", "c" * 64)):
+        items[name]["values"] = {"sha256": digest}
+    assert missing(items, wanted, "debian-12", "3.11") == [
+        f"arch_archive/packages/r/rocblas/rocblas-6.4.3-3-x86_64.pkg.tar.zst: {'a' * 64}, it has {'b' * 64}"
+    ]
+    # A list of an earlier version says nothing of digests: the file is judged when it comes.
+    del items["rocblas-arch"]["values"]["sha256"], items["triton-llvm"]["values"]["sha256"]
+    assert missing(items, wanted, "debian-12", "3.11") == []
+
+
 def test_what_leads_elsewhere_is_none_of_the_mirrors() -> None:
     stack = get_stack("rocm-6.4.3", STACKS, LOCK, {})
     assert needs(stack, asked(stack), engines(stack), BASE) == []
@@ -184,5 +203,5 @@ def test_a_mirror_tells_what_is_whole(tmp_path: Path) -> None:
     told = json.loads(contents.text(store))
     assert told == {
         "format": 1,
-        "items": {"one": {"kind": "file", "what": {"path": "one", "sha256": None}, "values": {}}},
+        "items": {"one": {"kind": "file", "what": {"path": "one", "sha256": None}, "values": {"sha256": X_SHA256}}},
     }
