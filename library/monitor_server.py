@@ -31,9 +31,18 @@ options:
     type: dict
     default: {}
   keys:
-    description: Key of each target by the name of its file. V(null) keeps the one that is there.
+    description: Names of the keys that are needed. One that is not in O(sealed) stays as it is.
+    type: list
+    elements: str
+    default: []
+  sealed:
+    description: Keys by name, as M(key_seal) returns them.
     type: dict
     default: {}
+  pair:
+    description: The pair that they were sealed for. In check mode, keys are taken for granted while there is none.
+    type: path
+    default: /etc/mi50-aipc/keys/monitoring.pem
   user:
     description: The user that the servers run as.
     type: str
@@ -61,6 +70,9 @@ attributes:
     description: Target OS/families that can be operated against.
     support: full
     platforms: linux
+seealso:
+  - module: key_pair
+  - module: key_seal
 """
 
 EXAMPLES = r"""
@@ -88,8 +100,10 @@ generation:
 
 import pwd
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mi50 import process, seal
 from ansible.module_utils.mi50.monitor import switch
 
 _UNITS = ("prometheus.service", "prometheus-alertmanager.service")
@@ -101,6 +115,15 @@ def servers(port: int, alertmanager: int) -> list[switch.Server]:
     return [*found, switch.Server(_UNITS[0], port, switch.PROMETHEUS_API)]
 
 
+def opened(given: dict[str, Any], check: bool) -> dict[str, str | None]:
+    """Key by name; None is left as it is. Raises seal.SealError, OSError."""
+    pair = Path(given["pair"])
+    if check and not pair.exists():
+        return dict.fromkeys(given["keys"], "(in check mode nothing was sealed)")
+    sealed = given["sealed"]
+    return {name: seal.unseal(sealed[name], pair, process.run) if name in sealed else None for name in given["keys"]}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -108,7 +131,10 @@ def main() -> None:
             "base": {"type": "path", "default": "/etc/mi50-aipc/monitoring"},
             "files": {"type": "dict", "required": True},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
-            "keys": {"type": "dict", "default": {}, "no_log": True},
+            "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            # Ciphertext: it shows nothing.
+            "sealed": {"type": "dict", "default": {}, "no_log": False},
+            "pair": {"type": "path", "default": "/etc/mi50-aipc/keys/monitoring.pem"},
             "user": {"type": "str", "default": "prometheus"},
             "port": {"type": "int", "default": 9090},
             "alertmanager_port": {"type": "int", "default": 0},
@@ -125,7 +151,9 @@ def main() -> None:
     base = Path(given["base"])
     asked = servers(given["port"], given["alertmanager_port"])
     try:
-        todo = switch.plan(base, switch.Wanted(given["files"], given["secrets"], given["keys"]))
+        keys = opened(given, module.check_mode)
+        module.no_log_values.update(key for key in keys.values() if key)
+        todo = switch.plan(base, switch.Wanted(given["files"], given["secrets"], keys))
         down = [one.unit for one in asked if switch.ask(one) is None]
         if not (module.check_mode or given["plan_only"]):
             if todo.changed:
@@ -136,7 +164,7 @@ def main() -> None:
                 switch.take(one, run)
     except KeyError:
         module.fail_json(msg=f"there is no user {given['user']}: is the package prometheus installed?")
-    except (switch.SwitchError, OSError) as error:
+    except (switch.SwitchError, seal.SealError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(todo.changed or down), changed_files=todo.changed, generation=todo.digest, diff=todo.diff

@@ -16,7 +16,7 @@ description:
   - Connects to nothing. A node that is down stays in the configuration, since that is when it matters.
 options:
   _terms:
-    description: C(server) for the monitoring host's configuration, C(keys) for the key files of the node that asks.
+    description: C(server) for the monitoring host's configuration.
     required: true
     type: list
     elements: str
@@ -31,14 +31,12 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - C(server), a mapping with C(files) and C(secrets) by path, C(keys) (names with what was read, or null),
+    - A mapping with C(files) and C(secrets) by path, C(keys) (a list of C(host) and its C(files), path by name),
       C(dashboards) (files) and C(targets).
-    - C(keys), a list of C(engine) and C(path).
   type: list
   elements: raw
 """
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -57,8 +55,6 @@ from ansible.module_utils.mi50.monitor import config, scrape
 
 _ROLES = _CHECKOUT / "roles"
 _FILES = _ROLES / "monitoring" / "files"
-# What playbooks/monitoring.yml registers on each node.
-READ = "__monitoring_slurped"
 DASHBOARDS = "/usr/local/share/mi50-aipc/grafana"
 # Roles whose defaults say where something listens unless the inventory does.
 _LISTENING = (*scrape.ENGINES, "monitoring", "gateway")
@@ -88,7 +84,7 @@ class LookupModule(LookupBase):
         self._given = variables or {}
         self._defaults = defaults()
         try:
-            return [self._keys() if term == "keys" else self._server() for term in terms]
+            return [self._server() for _term in terms]
         except (scrape.ScrapeError, config.ReceiverError) as error:
             raise AnsibleError(str(error)) from error
 
@@ -100,13 +96,14 @@ class LookupModule(LookupBase):
         wishes = scrape.Wishes(here, self._value("nodes"), self._value("engines"), own)
         groups = self._given["groups"]
         gateways = self._hosts(groups.get(str(self._value("gateway_group")), []))
-        found = scrape.targets(self._hosts(groups.get("mi50_nodes", [])), gateways, wishes, self._defaults)
+        nodes = self._hosts(groups.get("mi50_nodes", []))
+        found = scrape.targets(nodes, gateways, wishes, self._defaults)
         text = config.prometheus(found, interval, port, alertmanager if receivers else 0)
         rules = {f"{config.RULES}/{path.name}": path.read_text("utf-8") for path in sorted(_FILES.glob("rules/*.yml"))}
         return {
             "files": {config.PROMETHEUS: text, **rules, **self._extra()},
             "secrets": {config.ALERTMANAGER: config.alertmanager(receivers)} if receivers else {},
-            "keys": {one.key: self._read(one) for one in found if one.key},
+            "keys": scrape.key_files(found, nodes, self._defaults),
             "dashboards": dashboards(),
             "targets": [{"job": one.job, "instance": one.host, "address": one.address} for one in found],
         }
@@ -131,17 +128,6 @@ class LookupModule(LookupBase):
             address = str(seen.get("monitoring_address") or seen.get("ansible_host") or name)
             hosts.append(scrape.Host(str(name), address, variables))
         return hosts
-
-    def _read(self, target: scrape.Target) -> str | None:
-        """The key that the playbook has read on the node; None when it could not."""
-        results = (self._given["hostvars"][target.host].get(READ) or {}).get("results") or []
-        engine = target.labels["engine"]
-        content = next((one.get("content") for one in results if one["item"]["engine"] == engine), None)
-        return base64.b64decode(content).decode().strip() if content else None
-
-    def _keys(self) -> list[dict[str, str]]:
-        engines = [name for name in self._value("engines") if name in (self._own("mi50_engines") or [])]
-        return [{"engine": name, "path": str(self._own(f"{name}_api_key_file"))} for name in engines]
 
     def _own(self, name: str) -> Any:  # noqa: ANN401 - whatever the variable holds
         value = self._templar.template(self._given[name]) if name in self._given else None

@@ -69,6 +69,17 @@ def targets(
     return found
 
 
+def key_files(found: Sequence[Target], nodes: Sequence[Host], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Which key files are needed from where: a `host` each, and the `files`, path by the name of the key."""
+    known = {host.name: host for host in nodes}
+    files: dict[str, dict[str, str]] = {}
+    for one in found:
+        if one.key:
+            path = _of(known[one.host], f"{one.labels['engine']}_api_key_file", defaults)
+            files.setdefault(one.host, {})[one.key] = str(path)
+    return [{"host": host, "files": paths} for host, paths in files.items()]
+
+
 def _wrong(nodes: Sequence[Host], wishes: Wishes) -> list[str]:
     known = sorted(host.name for host in nodes)
     found = [

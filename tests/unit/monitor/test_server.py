@@ -52,6 +52,16 @@ def test_targets_of_an_inventory() -> None:
     ]
 
 
+def test_keys_are_fetched_where_they_lie() -> None:
+    both = host("n1", mi50_engines=["vllm", "llama_cpp"], llama_cpp_bind="192.0.2.1", llama_cpp_api_key_file="/own/key")
+    nodes = [both, host("n2"), host("n3", mi50_engines=[])]
+    defaults = {**DEFAULTS, "vllm_api_key_file": "/etc/mi50-aipc/keys/vllm"}
+    assert scrape.key_files(scrape.targets(nodes, [], wishes(), defaults), nodes, defaults) == [
+        {"host": "n1", "files": {"n1-vllm": "/etc/mi50-aipc/keys/vllm", "n1-llama_cpp": "/own/key"}},
+        {"host": "n2", "files": {"n2-vllm": "/etc/mi50-aipc/keys/vllm"}},
+    ]
+
+
 def test_a_host_watches_itself_on_loopback() -> None:
     mine = scrape.Host("n1", "192.0.2.7", {"monitoring_enabled": True, "mi50_engines": ["vllm"]})
     found = scrape.targets([mine], [], wishes(here="n1"), DEFAULTS)
