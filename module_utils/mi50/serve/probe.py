@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,6 +88,9 @@ def ask(config: Config, path: str, seconds: float, body: Mapping[str, Any] | byt
 
 def live(config: Config) -> None:
     """The cheap question. Raises Fault; `loading` while the model is being loaded."""
+    if config["kind"] == "ray":
+        _joined(config)
+        return
     path = _LIVE.get(config["kind"], "/v1/models")
     status, body = ask(config, path, config["live_timeout"])
     if status == http.client.SERVICE_UNAVAILABLE:
@@ -99,6 +103,8 @@ def live(config: Config) -> None:
 
 def loaded(config: Config) -> None:
     """Whether the server has the model in memory, where it can be without. Raises Fault."""
+    if config["kind"] == "ray":
+        return
     if config["kind"] == "comfyui":
         _pictures().loaded(config)
         return
@@ -148,7 +154,9 @@ def busy(config: Config) -> bool:
 
 
 def complete(config: Config, tokens: int) -> Answer:
-    """Ask for one completion (of ComfyUI, for one picture). Raises Fault."""
+    """Ask for one completion (of ComfyUI, for one picture; a node that only lends its cards has none). Raises Fault."""
+    if config["kind"] == "ray":
+        return Answer(0, 0.0, 0.0, "it lends its cards to " + config["url"].rpartition("/")[2])
     if config["kind"] == "comfyui":
         found_picture: Answer = _pictures().complete(config)
         return found_picture
@@ -176,6 +184,18 @@ def complete(config: Config, tokens: int) -> Answer:
         "tokens_per_second"
     )
     return Answer(count, seconds, float(own or count / max(seconds, 1e-6)), text[:80])
+
+
+def _joined(config: Config) -> None:
+    """One node of a vLLM over several: url is ray://OWN:PORT/HEAD:PORT. Raises Fault while there is no head."""
+    own, dummy, head = config["url"].partition("//")[2].partition("/")
+    for place, fault in ((head, "loading"), (own, "down")):
+        host, dummy, port = place.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=config["live_timeout"]).close()
+        except OSError as error:
+            who = "the head of vllm_cluster does not answer" if place == head else "Ray does not run here"
+            raise Fault(fault, f"{who} at {place} ({error.strerror or type(error).__name__})") from error
 
 
 def _pictures() -> Any:  # noqa: ANN401 - the module

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..models.shape import Model
-from ..vllm import container, guard, mi50_key
+from ..vllm import cluster, container, guard, mi50_cluster, mi50_key
 from ..vllm import options as known_options
 from . import folder, imaged, parts, pyenv, vllm_build
 from .model import Common, Definition, Device, File, Node, Service
@@ -24,6 +25,7 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
     """Turn valid options into a service."""
     settings = known_options.settings_of(options, len(common.gpus))
     problems = known_options.problems(options, settings, len(common.gpus))
+    problems += cluster.problems(options, node)
     env = None
     if options["mode"] == "build":
         env, wrong = vllm_build.wanted(common.name, options, node)
@@ -36,14 +38,17 @@ def define(common: Common, options: Mapping[str, Any], node: Node) -> Definition
     problems += verdict.problems
     warnings = list(verdict.warnings)
     if model and not problems:
-        tight, wrong = folder.fits(common, settings, model, options["memory_share"])
+        every = replace(common, gpus=common.gpus * settings.nodes)
+        tight, wrong = folder.fits(every, settings, model, options["memory_share"])
         problems += wrong
         warnings += tight
     if problems or model is None:
         return Definition(None, problems, warnings)
     if env:
         return Definition(vllm_build.service(common, options, settings, env, model, node), [], warnings)
-    return Definition(_service(common, options, settings, model, node), [], warnings)
+    several = cluster.of(options)
+    warnings += cluster.warnings(several) if several else []
+    return Definition(_service(common, options, settings, model, several, node), [], warnings)
 
 
 def pending(service: Service, options: Mapping[str, Any], node: Node) -> list[str]:
@@ -90,11 +95,23 @@ def _service(
     options: Mapping[str, Any],
     settings: guard.Settings,
     model: Model,
+    several: cluster.Cluster | None,
     node: Node,
 ) -> Service:
     name, alias = common.name, options["alias"] or _name(options)
     inside = f"{container.MODELS}/{_name(options)}"
     want, library, start = imaged.wanted(options), container.LIBRARY.format(name), imaged.start(name)
+    # In a network of its own it listens on every address, and one port is published; with the node's, on that address.
+    listens = {"host": common.bind} if several else {}
+    command = ["vllm", "serve"]
+    command += guard.flags(settings, inside, alias, common.port, options["memory_share"], **listens)
+    proof = vllm_build.probe(common, alias, model)
+    files = [File(f"{library}/mi50_key.py", inspect.getsource(mi50_key), 0o644)]
+    if several:
+        mark = imaged.cache_key(options)
+        command = cluster.command(several, max(1, len(common.gpus)), mark, inside, command)
+        proof = cluster.probe(several, proof)
+        files.append(File(f"{library}/mi50_cluster.py", inspect.getsource(mi50_cluster), 0o644))
     box = container.Container(
         name=name,
         image=want.reference,
@@ -102,7 +119,8 @@ def _service(
         bind=common.bind,
         port=common.port,
         key_file=common.key.path,
-        command=["vllm", "serve", *guard.flags(settings, inside, alias, common.port, options["memory_share"])],
+        command=command,
+        host_network=several is not None,
         cards=[gpu.pci for gpu in common.gpus],
         mounts=[(options["model"], inside, False)],
         environment={str(key): str(value) for key, value in options["environment"].items()},
@@ -113,12 +131,12 @@ def _service(
     )
     return Service(
         name=name,
-        description=f"vLLM with {alias} (container)",
+        description=f"vLLM with {alias} (container{', one of several nodes' if several else ''})",
         user=common.user,
         bind=common.bind,
         port=common.port,
         key=common.key,
-        probe=vllm_build.probe(common, alias, model),
+        probe=proof,
         start=(start,),
         stop=imaged.stop(name),
         gpus=common.gpus,
@@ -126,10 +144,7 @@ def _service(
         write=parts.directories(common),
         properties=imaged.PROPERTIES,
         unit=imaged.UNIT,
-        files=(
-            File(start, container.script(box), 0o755),
-            File(f"{library}/mi50_key.py", inspect.getsource(mi50_key), 0o644),
-        ),
+        files=(File(start, container.script(box), 0o755), *files),
         needs=imaged.needs(options, node),
         watched=(f"{options['model']}/config.json", f"{options['model']}/.mi50-model.json"),
         facts={
@@ -140,6 +155,7 @@ def _service(
             "context": settings.context,
             "tensor_parallel": settings.tensor,
             "pipeline_parallel": settings.pipeline,
+            **({"cluster": list(several.addresses)} if several else {}),
         },
     )
 

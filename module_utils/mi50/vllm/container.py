@@ -47,14 +47,16 @@ group() {{
 
 mkdir -p "$cache/home"
 docker rm --force "$container" >/dev/null 2>&1 || true
-docker network inspect {network} >/dev/null 2>&1 ||
-  docker network create --opt com.docker.network.bridge.enable_icc=false {network} >/dev/null
-
-set -- --rm --name "$container" --pull never --init --log-driver none --network {network}
+{create}
+set -- --rm --name "$container" --pull never --init --log-driver none {network}
 set -- "$@" --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges --shm-size {shm}
-set -- "$@" --publish {publish}
 {devices}{mounts}{environment}{more}
 exec docker run "$@" --entrypoint "" {image} {command}
+"""
+
+# A network of its own, in which containers do not see one another; one port is published where it shall be.
+_NETWORK = """docker network inspect {name} >/dev/null 2>&1 ||
+  docker network create --opt com.docker.network.bridge.enable_icc=false {name} >/dev/null
 """
 
 
@@ -78,6 +80,8 @@ class Container(NamedTuple):
     dev: str = "/dev"
     # Compute on ROCm opens /dev/kfd; Vulkan does not.
     kfd: bool = True
+    # The node's own network, for an engine that spans several nodes.
+    host_network: bool = False
     # vLLM's environment, and this project's code for it; another engine's program has neither.
     vllm: bool = True
 
@@ -104,15 +108,20 @@ def script(want: Container) -> str:
     variables = "".join(f'set -- "$@" --env {quoted(f"{key}={value}")}\n' for key, value in sorted(given.items()))
     more = f'set -- "$@" {shlex.join(want.arguments)}\n' if want.arguments else ""
     host = f"[{want.bind}]" if ":" in want.bind else want.bind
+    # On several nodes the processes listen on ports that they choose, at the node's own address.
+    network, create = "--network host", ""
+    if not want.host_network:
+        create = _NETWORK.format(name=NAME.format(want.name))
+        network = f"--network {NAME.format(want.name)} --publish {quoted(f'{host}:{want.port}:{want.port}')}"
     return _SCRIPT.format(
         name=want.name,
         container=NAME.format(want.name),
-        network=NAME.format(want.name),
+        create=create,
+        network=network,
         cache_key=quoted(want.cache_key),
         sysfs=quoted(want.sysfs),
         dev=quoted(want.dev),
         shm=quoted(want.shm),
-        publish=quoted(f"{host}:{want.port}:{want.port}"),
         devices=devices,
         mounts=mounts,
         environment=variables,

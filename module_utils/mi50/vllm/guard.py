@@ -36,11 +36,15 @@ OVERFLOWS = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 _OWN = ("--model", "--host", "--port", "--api-key", "--dtype", "--max-model-len", "--gpu-memory-utilization",
         "--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--served-model-name", "--kv-cache-dtype",
         "--max-num-seqs", "--middleware", "--trust-remote-code", "--quantization", "-q", "--uds", "--ssl-keyfile",
-        "--ssl-certfile", "--root-path", "--headless", "--data-parallel-size", "-dp", "--config")  # fmt: skip
+        "--ssl-certfile", "--root-path", "--headless", "--data-parallel-size", "-dp", "--config",
+        "--distributed-executor-backend", "--nnodes", "--node-rank")  # fmt: skip
 
 
 class Settings(NamedTuple):
-    """How the model is to run: cards that share each layer and that follow one another, tokens, requests at a time."""
+    """How the model is to run: cards that share each layer and that follow one another, tokens, requests at a time.
+
+    `nodes`: how many nodes the cards are spread over; `pipeline` counts all of them.
+    """
 
     tensor: int = 1
     pipeline: int = 1
@@ -50,6 +54,7 @@ class Settings(NamedTuple):
     kv_type: str = "auto"
     expert_parallel: bool = False
     trust_remote_code: bool = False
+    nodes: int = 1
     extra: tuple[str, ...] = ()
 
 
@@ -267,7 +272,7 @@ def flags(
     words += ["--tensor-parallel-size", str(settings.tensor), "--pipeline-parallel-size", str(settings.pipeline)]
     words += ["--middleware", "mi50_key.RequireKey"]
     if settings.tensor * settings.pipeline > 1:
-        words += ["--distributed-executor-backend", "mp"]
+        words += ["--distributed-executor-backend", "ray" if settings.nodes > 1 else "mp"]
     words += ["--kv-cache-dtype", settings.kv_type] if settings.kv_type != "auto" else []
     words += ["--enable-expert-parallel"] if settings.expert_parallel else []
     words += ["--trust-remote-code"] if settings.trust_remote_code else []

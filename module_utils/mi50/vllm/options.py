@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..serve import pyenv
-from . import guard
+from . import cluster, guard
 
 SPEC: dict[str, dict[str, Any]] = {
     "mode": {"type": "str", "choices": ["container", "build"], "default": "container"},
@@ -31,6 +31,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "image_archive_sha256": {"type": "str", "default": ""},
     "image_bytes": {"type": "int", "default": 40000000000},
     **pyenv.SPEC,
+    **cluster.SPEC,
 }
 HINTS = (
     (r"out of memory|No available memory for the cache blocks|larger than the available KV cache memory",
@@ -49,16 +50,24 @@ HINTS = (
      "the image's libraries have no kernels for gfx906: take one that was made for it"),
     (r"NCCL|RCCL",
      "the cards do not talk to each other: iommu=pt on the kernel's command line, or vllm_pipeline_parallel"),
+    (r"mi50_cluster: waiting: the head",
+     "the first node of vllm_cluster does not run, or its port is closed to this one: deploy all nodes in one run"),
+    (r"mi50_cluster: waiting",
+     "the nodes named there were not deployed in the same run, or their ports are closed to this one"),
+    (r"Version mismatch: The cluster was started with",
+     "the nodes run different images: the same vllm_image_digest on all of them"),
     (r"Cannot connect to the Docker daemon|permission denied while trying to connect",
      "Docker does not run here: systemctl start docker"),
 )  # fmt: skip
 
 
 def settings_of(options: Mapping[str, Any], cards: int) -> guard.Settings:
-    """Fill in what is 0: all cards side by side, as many as pipelines leave."""
+    """Fill in what is 0: all cards of a node side by side, as many as pipelines leave; nodes one after another."""
+    nodes = max(1, len(options.get("cluster") or {}))
     pipeline = options["pipeline_parallel"]
+    pipeline = nodes if pipeline == 1 else pipeline
     return guard.Settings(
-        tensor=options["tensor_parallel"] or max(1, max(1, cards) // max(1, pipeline)),
+        tensor=options["tensor_parallel"] or max(1, max(1, cards) * nodes // max(1, pipeline)),
         pipeline=pipeline,
         context=options["context"],
         requests=options["max_requests"],
@@ -66,17 +75,24 @@ def settings_of(options: Mapping[str, Any], cards: int) -> guard.Settings:
         kv_type=options["kv_type"],
         expert_parallel=options["expert_parallel"],
         trust_remote_code=options["trust_remote_code"],
+        nodes=nodes,
         extra=tuple(options["extra_args"]),
     )
 
 
 def problems(options: Mapping[str, Any], settings: guard.Settings, cards: int) -> list[str]:
-    """Say what of the options makes no sense on that many cards."""
+    """Say what of the options makes no sense on that many cards (of this node)."""
     found = []
-    if cards and settings.tensor * settings.pipeline != cards:
+    if cards and settings.tensor * settings.pipeline != cards * settings.nodes:
+        where = f", {cards} on each of {settings.nodes} nodes" if settings.nodes > 1 else f", {cards}"
         found.append(
             f"vllm_tensor_parallel {settings.tensor} times vllm_pipeline_parallel {settings.pipeline} is not the "
-            f"number of cards, {cards}: name the cards in vllm_gpus, or change one of them"
+            f"number of cards{where}: name the cards in vllm_gpus, or change one of them"
+        )
+    if settings.nodes > 1 and settings.tensor > max(1, cards):
+        found.append(
+            f"vllm_tensor_parallel {settings.tensor} would share each layer between nodes, over their network: give "
+            f"{max(1, cards)} or less, and let nodes follow one another (vllm_pipeline_parallel)"
         )
     if not 0.3 <= options["memory_share"] <= 0.98:
         found.append(f"vllm_memory_share is {options['memory_share']}: give 0.3 to 0.98")
