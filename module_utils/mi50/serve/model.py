@@ -109,7 +109,8 @@ class Key:
 class Probe:
     """When the service counts as ready and as healthy. Becomes the health program's configuration (no secret in it).
 
-    kind: how to ask for busy and loaded: `llama.cpp`, `lmstudio`, `vllm`, `lmdeploy`, `ollama`, `openai`, `comfyui`, `ray`.
+    kind: how to ask for busy and loaded: `llama.cpp`, `lmstudio`, `vllm`, `lmdeploy`, `ollama`, `openai`, `comfyui`,
+        `ray` (a node that lends its cards to a vLLM elsewhere).
     expected_vram: bytes the model's weights take, together on all cards; 0: the VRAM is not looked at.
     device: a word the device's name must contain (`VEGA20`, `gfx906`); empty: any.
     devices: patterns by which `devices_of` finds devices in the service's log; empty: the engine tells otherwise.
