@@ -118,6 +118,7 @@ def rack(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
         "llama_cpp_health_interval": 5,
         "llama_cpp_extra_args": ["-t", "1", "-dev", "none"],
         "monitoring_enabled": True,
+        "monitoring_nodes": list(NODES),
         "monitoring_exporter_bind": "{{ ansible_host }}",
         "monitoring_scraper": f"{{{{ hostvars['{WATCH}'].ansible_host }}}}",
         "monitoring_interval": 5,
@@ -193,6 +194,20 @@ def test_the_key_reaches_prometheus_and_nobody_else(watched: Watched) -> None:
     (place,) = rack.lab.ssh(WATCH, look).split()
     assert place.startswith("/etc/mi50-aipc/monitoring/generations/")
     assert rack.lab.ssh(WATCH, f"stat -c '%a %U' {place}").strip() == "600 prometheus"
+
+
+def test_what_a_verification_found_is_told(watched: Watched) -> None:
+    """These nodes have no ROCm, which the verification says and the alert repeats."""
+    rack, _runs = watched
+    rack.run("playbooks/verify.yml")
+
+    def found() -> dict[str, str]:
+        result = rack.ask("query?query=mi50_verify_ok")["result"]
+        return {one["metric"]["instance"]: one["value"][1] for one in result}
+
+    assert soon(lambda: found() == dict.fromkeys(NODES, "0"), 30), found()
+    wanted = {("Mi50VerifyFailed", name) for name in NODES}
+    assert soon(lambda: wanted <= rack.firing(), 30), rack.firing()
 
 
 def test_planted_conditions_fire_and_clear(watched: Watched) -> None:
