@@ -19,18 +19,25 @@ MARK = "MI50::Run=1"
 # What ansible.builtin.apt gives apt-get unless it is told otherwise (its option dpkg_options).
 _ANSIBLE = ("Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold")
 _CHANGES = ("Install", "Reinstall", "Upgrade", "Downgrade", "Remove", "Purge")
-_NAMES = re.compile(r"([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9-]+)? \(")
+# `rocblas:amd64 (4.4.1, 4.3.0)`, `libnew:amd64 (1, automatic)`
+_ONE = re.compile(r"([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9-]+)? \(([^)]*)\)")
+_FROM_TO = ("Upgrade", "Downgrade")
+_GOES = ("Remove", "Purge")
 # What they build fails again and again on a kernel that does not fit; only cut off they are worth another try.
 _BUILT_HERE = {"amdgpu-dkms", "amdgpu-dkms-firmware"}
 _TRIGGERS = {"triggers-awaited", "triggers-pending"}
 
 
 class Cut(NamedTuple):
-    """A transaction that was cut off, and every package that the run's transactions were about."""
+    """A transaction that was cut off, and every package that the run's transactions were about.
+
+    `versions`: what they were to bring, of those that shall not go.
+    """
 
     command: str
     begun: float
     packages: frozenset[str]
+    versions: Mapping[str, str]
 
     def describe(self) -> str:
         """Return it for people."""
@@ -43,7 +50,7 @@ class Cut(NamedTuple):
 class _Transaction(NamedTuple):
     begun: float
     command: str
-    packages: frozenset[str]
+    versions: Mapping[str, str | None]  # None: it goes
     ended: bool
     failed: bool
 
@@ -61,9 +68,13 @@ def find(root: Path, since: float | None, broken: Mapping[str, str]) -> Cut | No
         return None
     if seen[-1].ended and _BUILT_HERE & set(broken):
         return None
-    packages = frozenset(name for one in seen if _ours(one.command) for name in one.packages)
+    wanted = {name: version for one in seen if _ours(one.command) for name, version in one.versions.items()}
+    packages = frozenset(wanted)
     foreign = {name for name, state in broken.items() if state not in _TRIGGERS} - packages
-    return None if foreign else Cut(seen[-1].command, seen[-1].begun, packages)
+    if foreign:
+        return None
+    comes = {name: version for name, version in wanted.items() if version is not None}
+    return Cut(seen[-1].command, seen[-1].begun, packages, comes)
 
 
 def _ours(command: str) -> bool:
@@ -82,7 +93,11 @@ def _transactions(root: Path) -> Iterator[_Transaction]:
             yield _Transaction(
                 begun,
                 fields.get("Commandline", ""),
-                frozenset(name for kind in _CHANGES for name in _NAMES.findall(fields.get(kind, ""))),
+                {
+                    name: None if kind in _GOES else said.split(", ")[1 if kind in _FROM_TO and ", " in said else 0]
+                    for kind in _CHANGES
+                    for name, said in _ONE.findall(fields.get(kind, ""))
+                },
                 "End-Date" in fields,
                 "Error" in fields,
             )

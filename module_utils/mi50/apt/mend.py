@@ -6,17 +6,19 @@ need was never unpacked, `apt-get --fix-broken install` can; it may touch only p
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import re
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cut, dpkg
+from . import cut, dpkg, litter
 
 # Runs a command; returns its exit code and its output, both streams.
 Runner = Callable[[list[str]], tuple[int, str]]
-LOCKS = ("var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock")
+LOCKS = litter.LOCKS
 PATIENCE_S = 900.0  # ROCm's packages take minutes to unpack, and apt goes on when only the controller died
 _KEEP = ("--force-confdef", "--force-confold")  # as ansible.builtin.apt has it: nobody is there to answer
 _TOUCHED = re.compile(r"^(?:Inst|Remv|Purg) ([a-z0-9][a-z0-9+.-]*)", re.MULTILINE)
@@ -55,18 +57,42 @@ def mend(
             return [done[0].replace("finished", "would finish")]
         # It ends with an error where -f install has to come first: what is left is looked at below.
         run(["dpkg", *_KEEP, "--configure", "-a"])
-    touched = [] if check else _fix(found, run)
+    touched = [] if check else _fix(found, run, root)
     if touched:
         done.append(f"apt-get -f install put right {_some(touched)}")
     left, interrupted = ({}, False) if check else dpkg.unfinished(root)
     if left or interrupted:
         raise MendError(f"{_say(left, interrupted)} by a run of this project, and stays so. {WAY_OUT} shows why")
+    swept = 0 if check or since is None else litter.sweep(root, since)
+    if swept:
+        done.append(f"{swept} files that dpkg had not come to the end of were removed")
     return done
 
 
-def _fix(found: cut.Cut, run: Runner) -> list[str]:
+def _fix(found: cut.Cut, run: Runner, root: Path) -> list[str]:
     """Let apt put right what is missing or half gone, when it is all ours. Returns the packages it touched."""
-    code, said = run(["apt-get", "-s", "--allow-downgrades", "-f", "install"])
+    with tempfile.TemporaryDirectory(prefix="mi50-mend-") as scratch:
+        preferences = Path(scratch) / "preferences"
+        preferences.write_text(_preferences(found, root), encoding="utf-8")
+        return _fix_by(found, run, ["-o", f"Dir::Etc::preferences={preferences}", "--allow-downgrades", "-f"])
+
+
+def _preferences(found: cut.Cut, root: Path) -> str:
+    """Apt's own preferences, and before them the versions that the run was to bring.
+
+    On the way to an older release apt would by itself take nothing older than what was there, and stop with "I can't
+    find an archive for it", or take another repository's (apt_preferences(5): above 1000 a version may be older).
+    """
+    pins = [
+        f"Package: {name}\nPin: version {version}\nPin-Priority: 1001\n" for name, version in found.versions.items()
+    ]
+    with contextlib.suppress(OSError):
+        pins.append((root / "etc/apt/preferences").read_text(encoding="utf-8"))
+    return "\n".join(pins)
+
+
+def _fix_by(found: cut.Cut, run: Runner, how: list[str]) -> list[str]:
+    code, said = run(["apt-get", "-s", *how, "install"])
     if code:
         raise MendError(f"apt does not know how to go on after {found.describe()}: {_end(said)}. {WAY_OUT} shows more")
     touched = sorted(set(_TOUCHED.findall(said)))
@@ -78,7 +104,7 @@ def _fix(found: cut.Cut, run: Runner) -> list[str]:
         )
     if touched:
         options = [part for word in (cut.MARK, "DPkg::Lock::Timeout=120", *_OPTIONS) for part in ("-o", word)]
-        code, said = run(["apt-get", "-y", "-q", *options, "--allow-downgrades", "-f", "install"])
+        code, said = run(["apt-get", "-y", "-q", *options, *how, "install"])
         if code:
             raise MendError(f"apt-get -f install ended with {code}: {_end(said)}. Run again; else {WAY_OUT}")
     return touched

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mi50.apt import cut, mend
+from mi50.apt import cut, litter, mend
 from mi50.record import journal
 
 BEGAN = time.mktime((2026, 11, 23, 9, 0, 0, 0, 0, -1))
@@ -58,6 +58,11 @@ class Machine:
         self.code = 0
 
     def __call__(self, words: list[str]) -> tuple[int, str]:
+        if words[0] == "apt-get":
+            at = next(number for number, word in enumerate(words) if word.startswith("Dir::Etc::preferences="))
+            self.preferences = Path(words[at].partition("=")[2]).read_text()
+            assert words[at + 1] == "--allow-downgrades"
+            words = [*words[: at - 1], *words[at + 2 :]]
         self.said.append(" ".join(words))
         status = self.root / "var/lib/dpkg/status"
         if words[0] == "dpkg":
@@ -83,10 +88,7 @@ def test_what_dpkg_can_finish_is_finished(node: Callable[..., Path]) -> None:
         "dpkg --configure -a finished what was cut off: "
         "apt-get install rocm=6.4.3.60403-128~24.04 rocblas=4 … of 2026-11-23 09:05"
     ]
-    assert machine.said == [
-        "dpkg --force-confdef --force-confold --configure -a",
-        "apt-get -s --allow-downgrades -f install",
-    ]
+    assert machine.said == ["dpkg --force-confdef --force-confold --configure -a", "apt-get -s -f install"]
 
 
 def test_what_is_missing_is_installed_when_it_is_ours(node: Callable[..., Path]) -> None:
@@ -95,7 +97,61 @@ def test_what_is_missing_is_installed_when_it_is_ours(node: Callable[..., Path])
     machine = Machine(root, half, "Inst libnew (1 ROCm)\nConf rocm-core (6.4.3)\nRemv rocm [6.3.3]\nConf bash (1)\n")
     assert mend.mend(root, since(root), machine)[1] == "apt-get -f install put right libnew, rocm"
     assert machine.said[2].startswith("apt-get -y -q -o MI50::Run=1 ")
-    assert machine.said[2].endswith(" --allow-downgrades -f install")
+    assert machine.said[2].endswith(" -f install")
+
+
+def test_apt_goes_on_to_the_versions_that_the_run_was_to_bring(node: Callable[..., Path]) -> None:
+    """Also to older ones, which it would not take by itself; what was to go has none."""
+    changes = "Downgrade: rocblas:amd64 (4.4.1, 4.3.0)\nUpgrade: hip:amd64 (1, 2:2.1-3)\n"
+    changes += "Install: libnew:amd64 (1, automatic)\nRemove: rocm-old:amd64 (5)"
+    root = node(block(INSTALL[0], changes), "rocblas=half-installed")
+    (root / "etc/apt").mkdir(parents=True)
+    (root / "etc/apt/preferences").write_text("Package: mine\n")
+    machine = Machine(root)
+    mend.mend(root, since(root), machine)
+    wanted = {"rocblas": "4.3.0", "hip": "2:2.1-3", "libnew": "1"}
+    found = machine.preferences.split("\n\n")
+    assert set(found[:-1]) | {found[-1]} == {
+        *(f"Package: {name}\nPin: version {version}\nPin-Priority: 1001" for name, version in wanted.items()),
+        "Package: mine\n",
+    }
+
+
+def test_what_an_unpack_left_is_swept(node: Callable[..., Path]) -> None:
+    """Only what came since the run began; folders that no package has go with it."""
+    root = node(block(*INSTALL), "rocm-core=unpacked")
+    old = root / "opt/mine/x.dpkg-new"
+    left = [
+        root / "opt/rocm-6.3.3/lib/a.dpkg-new",
+        root / "opt/rocm-6.3.3/lib/b.dpkg-tmp",
+        root / "opt/owned/c.dpkg-new",
+    ]
+    for path in (old, *left, root / "opt/rocm-6.3.3/lib/whole", root / "var/lib/dpkg/info/x.list"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("/opt\n/opt/owned\n")
+    (root / "opt/rocm-6.3.3/link.dpkg-new").symlink_to("nowhere")
+    assert litter.sweep(root, time.time() + 3600) == 0
+    assert litter.sweep(root, old.stat().st_ctime - 60) == 5 and not old.parent.exists()
+    assert (root / "opt/owned").is_dir() and (root / "opt/rocm-6.3.3/lib/whole").exists()
+    (root / "opt/rocm-6.3.3/lib/whole").rename(root / "opt/rocm-6.3.3/lib/whole.dpkg-new")
+    done = mend.mend(root, BEGAN, Machine(root))
+    assert done[-1] == "1 files that dpkg had not come to the end of were removed"
+    assert not (root / "opt/rocm-6.3.3").exists() and (root / "opt").is_dir()
+
+
+def test_nothing_is_swept_while_dpkg_works(tmp_path: Path) -> None:
+    left, lock = tmp_path / "usr/x.dpkg-new", tmp_path / litter.LOCKS[0]
+    for path in (left, lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'rb+'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout and other.stdout.readline() == "\n"
+        assert litter.sweep(tmp_path, 0) == 0 and left.exists()
+        other.communicate("\n")
+    assert litter.sweep(tmp_path, 0) == 1
 
 
 def test_apt_may_not_touch_what_the_run_was_not_about(node: Callable[..., Path]) -> None:
