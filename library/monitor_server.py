@@ -100,11 +100,11 @@ generation:
 
 import pwd
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50 import process, seal
 from ansible.module_utils.mi50.monitor import switch
+from ansible.module_utils.mi50.monitor.keys import opened
 
 _UNITS = ("prometheus.service", "prometheus-alertmanager.service")
 
@@ -113,15 +113,6 @@ def servers(port: int, alertmanager: int) -> list[switch.Server]:
     """Alertmanager first: Prometheus tells it what it finds."""
     found = [switch.Server(_UNITS[1], alertmanager, switch.ALERTMANAGER_API)] if alertmanager else []
     return [*found, switch.Server(_UNITS[0], port, switch.PROMETHEUS_API)]
-
-
-def opened(given: dict[str, Any], check: bool) -> dict[str, str | None]:
-    """Key by name; None is left as it is. Raises seal.SealError, OSError."""
-    pair = Path(given["pair"])
-    if check and not pair.exists():
-        return dict.fromkeys(given["keys"], "(in check mode nothing was sealed)")
-    sealed = given["sealed"]
-    return {name: seal.unseal(sealed[name], pair, process.run) if name in sealed else None for name in given["keys"]}
 
 
 def main() -> None:
@@ -151,7 +142,8 @@ def main() -> None:
     base = Path(given["base"])
     asked = servers(given["port"], given["alertmanager_port"])
     try:
-        keys = opened(given, module.check_mode)
+        pair = Path(given["pair"])
+        keys = opened(given["keys"], given["sealed"], pair, process.run, check=module.check_mode)
         module.no_log_values.update(key for key in keys.values() if key)
         todo = switch.plan(base, switch.Wanted(given["files"], given["secrets"], keys))
         down = [one.unit for one in asked if switch.ask(one) is None]

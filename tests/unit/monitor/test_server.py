@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mi50.monitor import addresses, config, scrape, switch
+from mi50 import process, seal
+from mi50.monitor import addresses, config, keys, scrape, switch
 
 DEFAULTS = {
     "monitoring_enabled": False,
@@ -178,3 +180,19 @@ def test_a_target_without_a_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(switch.SwitchError, match="scrape target without key: n1-vllm"):
         switch.plan(tmp_path, switch.Wanted({}, {}, {"n1-vllm": None}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
+def test_keys_come_sealed_and_stay_when_they_do_not_come(tmp_path: Path) -> None:
+    pair = tmp_path / "pair.pem"
+    names = ["n1-vllm", "n2-vllm"]
+    # A first run in check mode: no pair, nothing sealed, and no refusal.
+    planned = keys.opened(names, {}, pair, process.run, check=True)
+    assert switch.plan(tmp_path, switch.Wanted({}, {}, planned)).changed == ["keys/n1-vllm", "keys/n2-vllm"]
+    assert not pair.exists()
+    sealed = {"n1-vllm": seal.seal("k" * 43, seal.public(pair, process.run), process.run)}
+    for check in (False, True):
+        found = keys.opened(names, sealed, pair, process.run, check=check)
+        assert found == {"n1-vllm": "k" * 43, "n2-vllm": None}
+    with pytest.raises(switch.SwitchError, match=r"without key: n2-vllm \("):
+        switch.plan(tmp_path, switch.Wanted({}, {}, found))
