@@ -23,6 +23,7 @@ from lab import nodes, site
 from lab.__main__ import up
 from lab.engines import units
 from tests.lab.conftest import Lab
+from tools import dashboards
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 WATCH, SERVE = NODES = ("node4", "node5")
@@ -34,6 +35,13 @@ ASK = (
     "import sys, urllib.request as r;"
     " print(r.urlopen('http://127.0.0.1:9090/api/v1/' + sys.argv[1], timeout=10).read().decode())"
 )
+# Each query with how many series it finds.
+COUNT = """\
+import json, sys, urllib.parse, urllib.request as r
+url = "http://127.0.0.1:9090/api/v1/query?query="
+ask = lambda query: json.load(r.urlopen(url + urllib.parse.quote(query), timeout=10))["data"]["result"]
+print(json.dumps({query: len(ask(query)) for query in json.loads(sys.argv[1])}))
+"""
 # gpu_metrics of format 1.0 that says: junction too hot (bit 2 at byte 68). octal, for printf
 TABLE = r"\140\000\001\000" + r"\000" * 64 + r"\004\000\000\000" + r"\000" * 24
 PLACES = "/etc/mi50-aipc/monitoring /etc/mi50-aipc/keys/monitoring.pem /usr/local/lib/mi50-monitor /usr/bin/prometheus"
@@ -182,6 +190,20 @@ def test_llama_server_still_says_what_the_fixture_says(watched: Watched) -> None
     tokens = rack.ask("query?query=llamacpp:tokens_predicted_total")["result"]
     assert [one["metric"]["instance"] for one in tokens] == [SERVE]
     assert float(tokens[0]["value"][1]) >= 1
+
+
+def test_the_dashboards_queries_are_understood_and_find_the_nodes(watched: Watched) -> None:
+    rack, _runs = watched
+    queries = [query.replace("$instance", ".*") for panel in dashboards.PANELS for query, _legend in panel.queries]
+    asked = f"python3 -c {shlex.quote(COUNT)} {shlex.quote(json.dumps(queries))}"
+    found = json.loads(rack.lab.ssh(WATCH, asked))
+    here = [
+        query
+        for query in queries
+        if re.search(r"\b(mi50_gpu_temperature|mi50_gpu_power_w|llamacpp:|mi50_engine_up)", query)
+    ]
+    assert len(here) > 4
+    assert [query for query in here if not found[query]] == []
 
 
 def test_the_key_reaches_prometheus_and_nobody_else(watched: Watched) -> None:
