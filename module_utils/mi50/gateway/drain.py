@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from . import admin
+from .model import GatewayError
 
 _POLL = 0.5
 
@@ -27,16 +29,31 @@ class Time(NamedTuple):
     sleep: Callable[[float], None]
 
 
-def drained(ask: admin.Ask, names: Collection[str], time: Time, *, check: bool = False) -> Seen:
-    """Send the servers nothing new, and wait until they are free. Raises GatewayError, OSError."""
-    servers, old = admin.every(ask)
-    mine = _mine(servers, names)
-    shut = admin.closed(ask)
-    todo = [one for one in mine if (one.proxy, one.name) not in shut]
-    others = {one.proxy for one in servers if one not in mine and one.status.startswith("UP")}
-    last = sorted({one.proxy for one in todo} - others)
-    if not check:
-        for one in todo:
+def drained(
+    ask: admin.Ask,
+    names: Collection[str],
+    time: Time,
+    *,
+    check: bool = False,
+    last_too: bool = False,
+    alone: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Seen:
+    """Send the servers nothing new, and wait until they are free.
+
+    A model that other servers have too keeps one that is up, unless `last_too`. alone: held while that is decided,
+    because nodes are drained side by side. Raises GatewayError when nothing was drained, OSError.
+    """
+    with alone():
+        servers, old = admin.every(ask)
+        mine = _mine(servers, names)
+        shut = admin.closed(ask)
+        todo = [one for one in mine if (one.proxy, one.name) not in shut]
+        others = [one for one in servers if one.proxy in {mine.proxy for mine in todo} and one.name not in names]
+        last = sorted({one.proxy for one in todo} - {one.proxy for one in others if one.status.startswith("UP")})
+        lost = [one for one in others if one.proxy in last]
+        if lost and not last_too:
+            raise GatewayError(_nobody(names, lost))
+        for one in todo if not check else ():
             admin.command(ask, f"set server {one.proxy}/{one.name} state drain")
     end, sessions = time.clock() + time.seconds, admin.busy(servers, old, names)
     while sessions and not check and time.clock() < end:
@@ -58,6 +75,16 @@ def ready(ask: admin.Ask, names: Collection[str], time: Time, *, check: bool = F
         for one in todo:
             admin.command(ask, f"set server {one.proxy}/{one.name} state ready")
     return Seen(bool(todo), admin.busy(servers, [], names), [], waiting)
+
+
+def _nobody(names: Collection[str], lost: Sequence[admin.Server]) -> str:
+    shown = ", ".join(sorted({f"{one.name} {one.status.lower()}" for one in lost}))
+    models = ", ".join(sorted({one.proxy[len(admin.MODELS) :] for one in lost}))
+    return (
+        f"{', '.join(sorted(names))} would leave {models} without a node that serves: {shown}. Change fewer nodes at a "
+        "time (mi50_serial), take those back first (playbooks/ready.yml), or accept it: -e gateway_drain_last=true. "
+        "Nothing was drained."
+    )
 
 
 def _mine(servers: Sequence[admin.Server], names: Collection[str]) -> list[admin.Server]:

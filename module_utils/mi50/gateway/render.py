@@ -89,7 +89,9 @@ frontend gateway from models
     http-request del-header Authorization
     http-request del-header X-Api-Key
     http-request return status 200 {json} file {folder}/models.json if METH_GET {{ path /v1/models }}
-    http-request return status 404 {json} string '{no_path}' unless METH_POST {{ path -m reg ^/v1(/[A-Za-z0-9_-]+)+$ }}
+    # Not by a regular expression: HAProxy compiles those to machine code in memory, which the unit forbids it.
+    acl odd path -m sub . // %
+    http-request return status 404 {json} string '{no_path}' unless METH_POST {{ path_beg /v1/ }} !odd
     http-request return status 413 {json} string '{too_long}' if {{ req.body_size gt {body} }}
     http-request wait-for-body time 30s
     http-request set-var(txn.model) req.body,json_query('$.model')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -219,7 +220,7 @@ def _key_files(engines: Sequence[Engine], node: Node) -> list[str]:
 
 
 def _ports(settings: Settings, node: Node) -> list[str]:
-    """A port that something else has. The gateway's own unit is known by its being active."""
+    """A port that something else has."""
     found = [f"{name} is {port}: give 1 to 65535" for name, port in
              (("gateway_port", settings.port), ("gateway_metrics_port", settings.metrics_port))
              if not 1 <= port <= 65535]  # fmt: skip
@@ -227,9 +228,19 @@ def _ports(settings: Settings, node: Node) -> list[str]:
         return found
     for name, port in (("gateway_port", settings.port), ("gateway_metrics_port", settings.metrics_port)):
         who = checks.holder(port, node)
-        if who is not None and f"/{UNIT}" not in who[1]:
+        if who is not None and f"/{UNIT}" not in who[1] and not (who[1] == "" and _ours(port, node)):
             found.append(f"port {port} is taken by {who[0] or 'another program'}: stop it, or set {name}")
     return found
+
+
+def _ours(port: int, node: Node) -> bool:
+    """Whether the gateway listens on a port, as installed: in a container even root may not see whose a socket is."""
+    try:
+        text = node.path(f"{FOLDER}/haproxy.cfg").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    bound = re.search(rf"^    bind \S+:{port}\b", text, re.MULTILINE)
+    return bound is not None and systemd.state(UNIT, node).active == "active"
 
 
 def _try(todo: Plan, owner: int, node: Node) -> None:

@@ -11,6 +11,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["absent", "drained", "present", "ready"], "default": "present"},
     "backends": {"type": "list", "elements": "dict", "default": []},
     "node": {"type": "str", "default": ""},
+    "last": {"type": "bool", "default": False},
     "seconds": {"type": "float", "default": 10},
     # Ciphertext: it shows nothing.
     "sealed": {"type": "dict", "default": {}, "no_log": False},

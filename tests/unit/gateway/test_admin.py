@@ -127,8 +127,22 @@ def test_draining_has_an_end_and_can_be_asked_again(haproxy: Haproxy) -> None:
 
 def test_the_last_that_serves_a_model_is_told(haproxy: Haproxy) -> None:
     haproxy.states["n2-llama_cpp"] = "DOWN"
-    assert drain.drained(haproxy.ask, ["n1-llama_cpp"], Clock().time(), check=True).last == ["model-small"]
+    seen = drain.drained(haproxy.ask, ["n1-llama_cpp"], Clock().time(), check=True, last_too=True)
+    assert seen.last == ["model-small"]
     assert haproxy.states["n1-llama_cpp"] == "UP"
+
+
+def test_the_last_that_is_up_is_drained_on_request_alone(haproxy: Haproxy) -> None:
+    drain.drained(haproxy.ask, ["n2-llama_cpp"], Clock().time())
+    with pytest.raises(
+        GatewayError, match=r"n1-llama_cpp would leave small without .* n2-llama_cpp drain.*mi50_serial"
+    ):
+        drain.drained(haproxy.ask, ["n1-llama_cpp"], Clock().time())
+    assert haproxy.states["n1-llama_cpp"] == "UP"
+    # What is drained already may be asked again, and a model that nobody else has is no reason to stop.
+    assert not drain.drained(haproxy.ask, ["n2-llama_cpp"], Clock().time()).changed
+    del haproxy.states["n2-llama_cpp"]
+    assert drain.drained(haproxy.ask, ["n1-llama_cpp"], Clock().time(0)).last == ["model-small"]
 
 
 def test_a_command_that_is_refused_is_an_error(haproxy: Haproxy) -> None:

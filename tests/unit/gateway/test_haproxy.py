@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from mi50.gateway import admin, drain
+from mi50.gateway.model import GatewayError
 
 from tests.unit.gateway.rack import HAPROXY, Gateway, Server, engine, free_port
 
@@ -177,10 +178,11 @@ def test_a_drained_node_gets_nothing_and_stays_so_through_a_reload(rack: Rack) -
     stream.join()
     gateway.take(rack.engines)
     assert {gateway.chat("small")[2]["X-Served-By"] for _ in range(6)} == {"n2-llama_cpp"}
-    assert drain.drained(gateway.ask, {"n2-llama_cpp", "n2-vllm"}, wait, check=True).last == [
-        "model-a_b:c",
-        "model-small",
-    ]
+    both = {"n2-llama_cpp", "n2-vllm"}
+    with pytest.raises(GatewayError, match="n1-llama_cpp drain"):
+        drain.drained(gateway.ask, both, wait)
+    last = drain.drained(gateway.ask, both, wait, check=True, last_too=True).last
+    assert last == ["model-a_b:c", "model-small"]
     back = drain.ready(gateway.ask, {"n1-llama_cpp"}, wait)
     assert (back.changed, back.waiting) == (True, [])
     assert {gateway.chat("small")[2]["X-Served-By"] for _ in range(6)} == {"n1-llama_cpp", "n2-llama_cpp"}

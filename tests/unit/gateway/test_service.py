@@ -174,6 +174,15 @@ def test_a_port_that_is_taken_is_refused(machine: Machine) -> None:
         machine.plan()
 
 
+def test_its_own_port_is_not_taken_even_where_owners_cannot_be_seen(machine: Machine) -> None:
+    machine.apply()
+    (machine.root / "proc/net/tcp").write_text(TAKEN)
+    assert machine.plan(sealed={"n1-llama_cpp": machine.sealed()}).reasons == []
+    machine.active = "failed"
+    with pytest.raises(GatewayError, match=r"port 8800 is taken by another program.* gateway_metrics_port"):
+        machine.plan(metrics_port=8800, port=8801)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
