@@ -19,6 +19,7 @@ from .files import read_map, write
 from .model import (
     CLIENT_KEYS,
     FOLDER,
+    LOCK,
     PACKAGES,
     PAIR,
     STATE,
@@ -114,7 +115,7 @@ def diff(todo: Plan) -> list[dict[str, Any]]:
 
 def remove(node: Node, *, check: bool) -> list[str]:
     """Stop and remove everything of the gateway but the packages; returns what. Raises ServeError, OSError."""
-    names = [UNIT_FILE, FOLDER, CLIENT_KEYS, PAIR, STATE.rpartition("/")[0]]
+    names = [UNIT_FILE, FOLDER, CLIENT_KEYS, PAIR, STATE.rpartition("/")[0], LOCK]
     there = [name for name in names if node.path(name).exists()]
     if checks.user_id(USER, node) is not None:
         there.append(f"the user {USER}")
