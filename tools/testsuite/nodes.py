@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -30,6 +31,8 @@ def scenarios() -> list[str]:
 
 # Scenarios and tests that take minutes each: `script/test long`, and not with every change.
 LONG_SCENARIOS = ("ollama",)
+# Those whose cleanup takes everything back and compares (molecule/shared/cleanup.yml).
+WAYS_BACK = ("fan_control", "monitoring")
 
 
 def run_molecule(stage: Stage) -> None:
@@ -37,7 +40,9 @@ def run_molecule(stage: Stage) -> None:
     _run_scenarios(stage, [name for name in scenarios() if name not in LONG_SCENARIOS])
 
 
-def _run_scenarios(stage: Stage, names: list[str]) -> None:
+def _run_scenarios(
+    stage: Stage, names: list[str], run: Callable[[Stage, dict[str, str], str], None] | None = None
+) -> None:
     if not names:
         stage.fail("scenarios", "there is no molecule/*/molecule.yml")
         return
@@ -48,12 +53,23 @@ def _run_scenarios(stage: Stage, names: list[str]) -> None:
     environment = lab_environment()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         # The list: an error in a thread is one of the stage.
-        list(pool.map(partial(_scenario, stage, environment), names))
+        list(pool.map(partial(run or _scenario, stage, environment), names))
 
 
 def _scenario(stage: Stage, environment: dict[str, str], name: str) -> None:
     with SLOTS:
         stage.command(f"scenario {name}", [tool("molecule"), "test", "-s", name], environment=environment)
+
+
+def _way_back(stage: Stage, environment: dict[str, str], name: str) -> None:
+    """A scenario's node once more, and everything taken back from it."""
+    given = {**environment, "MI50_WAY_BACK": "yes"}
+    with SLOTS:
+        for verb in ("converge", "cleanup"):
+            words = [tool("molecule"), verb, "-s", name]
+            if not stage.command(f"way back {name}: {verb}", words, environment=given):
+                break
+        stage.command(f"way back {name}: destroy", [tool("molecule"), "destroy", "-s", name], environment=given)
 
 
 def image_and_mirror(stage: Stage) -> bool:
@@ -101,4 +117,5 @@ def run_lab(stage: Stage) -> None:
 def run_long(stage: Stage) -> None:
     """Run what takes minutes for each test: whole ways back, restarts, engines on several nodes."""
     _run_scenarios(stage, list(LONG_SCENARIOS))
+    _run_scenarios(stage, list(WAYS_BACK), _way_back)
     run_marked(stage, "tests/lab", "lab and long")

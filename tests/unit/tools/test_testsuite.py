@@ -248,3 +248,22 @@ def test_scenarios_run_side_by_side_but_never_more_commands_than_slots(
     seen = [int(path.read_text()) for path in tmp_path.glob("seen-*")]
     assert len(seen) == 4
     assert max(seen) == 2
+
+
+def test_a_way_back_ends_with_an_empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is asked for, what fails is not gone on with, and the container goes in any case."""
+    ran: list[tuple[str, str | None]] = []
+
+    def command(_stage: object, _step: str, argv: list[str], environment: dict[str, str]) -> bool:
+        ran.append((argv[1], environment.get("MI50_WAY_BACK")))
+        return argv[1] != failing
+
+    monkeypatch.setattr(Stage, "command", command)
+    failing = ""
+    nodes._way_back(Stage("long", tmp_path), {}, "monitoring")
+    assert ran == [("converge", "yes"), ("cleanup", "yes"), ("destroy", "yes")]
+    ran.clear()
+    failing = "converge"
+    nodes._way_back(Stage("long", tmp_path), {}, "monitoring")
+    assert [verb for verb, _given in ran] == ["converge", "destroy"]
+    assert all((nodes.ROOT / "molecule" / name / "molecule.yml").is_file() for name in nodes.WAYS_BACK)
