@@ -112,12 +112,20 @@ def _judge(config: Config, seen: Mapping[str, str], state: Mapping[str, Any], *,
             young = fault.state == "loading" or not state["ready"]
             if young and since < config["load_timeout"] and fault.state not in ("cpu", "slow", "refused"):
                 return "loading", str(fault), None
+            if _under_way(config, seen):
+                return "loading", f"it ended, and systemd starts it anew ({fault})", None
             if last:
                 return fault.state, str(fault), None
             time.sleep(_AGAIN)
         else:
             return "ready", "it answers", answer
     raise AssertionError("not reached")
+
+
+def _under_way(config: Config, seen: Mapping[str, str]) -> bool:
+    """Whether systemd has begun a new start since `seen`: one of ours would end it, and set back its count of them."""
+    now = unit(config)
+    return now.get("ActiveState") == "activating" or now.get("InvocationID") != seen.get("InvocationID")
 
 
 def _heal(config: Config, state: dict[str, Any], word: str, text: str, now: float) -> tuple[str, bool]:

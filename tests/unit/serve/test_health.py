@@ -89,6 +89,38 @@ def test_a_hang_is_mended(machine: Machine, check: Check, systemd: Systemd) -> N
     assert (found["state"], systemd.restarted) == ("ready", 1)
 
 
+WAITS, STARTED = {"ActiveState": "activating", "SubState": "auto-restart"}, {"InvocationID": "by systemd"}
+
+
+@pytest.mark.parametrize(
+    ("change", "before"), [(WAITS, True), (WAITS, False), (STARTED, False)], ids=["waits", "ended", "started"]
+)
+def test_a_start_by_systemd_is_left_alone(
+    machine: Machine,
+    check: Check,
+    systemd: Systemd,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, str],
+    before: bool,
+) -> None:
+    """A server that was killed: systemd waits RestartSec=, then starts it; the timer looks at any moment of that."""
+    check()
+    machine.hangs = True
+    if before:
+        systemd.state.update(change)
+    else:
+        sleep = time.sleep
+        own = SimpleNamespace(
+            time=time.time,
+            monotonic=time.monotonic,
+            sleep=lambda seconds: (systemd.state.update(change), sleep(min(seconds, 0.01)))[1],
+        )
+        monkeypatch.setattr(health, "time", own)
+    found = check(live_timeout=1)
+    assert (found["state"], systemd.restarted, found["heals"]) == ("loading", 0, [])
+    assert "systemd starts it anew" in found["text"]
+
+
 def test_an_unloaded_model_is_mended(machine: Machine, check: Check, systemd: Systemd) -> None:
     check()
     machine.loaded = ""
