@@ -22,7 +22,7 @@ TREES = {"node1": "/srv/mi50-lab/presets/one-mi50", "node2": "/srv/mi50-lab/pres
 LIBRARY = "/opt/rocm-6.4.3/lib/rocblas/library"
 KERNEL = f"{LIBRARY}/Kernels.so-000-gfx906.hsaco"
 TORCH = "$(ls -d /opt/mi50-aipc/venvs/torch/lib/python3*/site-packages/torch/lib)"
-WHEEL = "$(ls /var/cache/mi50-aipc/builds/*/*.whl | head -1)"
+BUILDS = "/var/cache/mi50-aipc/builds"
 BAR_S = 20.0
 
 
@@ -146,13 +146,14 @@ SECOND = [
     ),
     Fault("node2", "rocm.origin", "fail", *moved("/etc/apt/sources.list.d/mi50-rocm.sources")),
     Fault("node2", "torch.environments", "fail", *moved(f"{TORCH}/rocblas/library/Kernels.so-000-gfx906.hsaco")),
-    # The build cache's wheel is damaged: torch, which was made from it, is not.
+    # The build cache's wheels are damaged (other tests may have left more than one): torch, made from them, is not.
     Fault(
         "node1",
         "build.triton",
         "fail",
-        f"cp -p {WHEEL} /var/tmp/wheel; printf X | dd of={WHEEL} bs=1 seek=99 conv=notrunc status=none",
-        f"cp -p /var/tmp/wheel {WHEEL}",
+        f"mkdir /var/tmp/wheels; cd {BUILDS}; cp -p --parents */*.whl /var/tmp/wheels; "
+        "for wheel in */*.whl; do printf X | dd of=$wheel bs=1 seek=99 conv=notrunc status=none; done",
+        f"cp -rp /var/tmp/wheels/. {BUILDS}; rm -r /var/tmp/wheels",
     ),
     Fault(
         "node2",
