@@ -9,3 +9,7 @@ class RocblasError(Exception):
 
 class SourceRejected(RocblasError):
     """The source itself is at fault: damaged, forged, or not what was asked for. Reading it again ends the same."""
+
+
+class NoLibrary(RocblasError):
+    """There is no rocBLAS library directory below a destination that exists."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import RocblasError
+from .errors import NoLibrary, RocblasError
 from .names import SONAME
 
 # ROCm prefix; virtual environment with a ROCm wheel of torch; Debian's multiarch layout under /usr.
@@ -17,7 +17,7 @@ LAYOUTS = (
 
 
 def library_directory(dest: str) -> Path:
-    """Return the real path of the one library directory under `dest`; RocblasError when there is none or several."""
+    """Return the real path of the one library directory under `dest`; RocblasError: none (NoLibrary), several."""
     root = Path(os.path.realpath(dest))
     if not root.is_dir():
         raise RocblasError(f"{dest}: no such directory. Install ROCm or torch first, or correct `dest`.")
@@ -27,7 +27,7 @@ def library_directory(dest: str) -> Path:
     real = {Path(os.path.realpath(path)) for path in found}
     if not real:
         expected = ", ".join(LAYOUTS)
-        raise RocblasError(
+        raise NoLibrary(
             f"{dest}: no rocBLAS library directory: it is none itself and none lies at {expected}. "
             "Name a ROCm prefix, a virtual environment with a ROCm build of torch, or the directory itself."
         )

@@ -183,3 +183,14 @@ def test_a_planted_staging_link_is_not_followed(patch: Runner, library: Path, tm
     (library / ".gfx906_rocblas.staging").symlink_to(target)
     patch()
     assert [path.name for path in target.iterdir()] == ["keep"]
+
+
+def test_what_a_removal_left_has_nothing_to_give_back(tmp_path: Path, package: Path) -> None:
+    """The power failed while apt removed ROCm: its folder is there, the libraries are not. An uninstall goes on."""
+    rest = tmp_path / "rocm/share/doc"
+    rest.mkdir(parents=True)
+    found = run(Request(dest=str(tmp_path / "rocm"), state="absent"))
+    assert not found["changed"]
+    assert "nothing to give back" in found["warnings"][0]
+    with pytest.raises(RocblasError, match="no rocBLAS library directory"):
+        run(Request(dest=str(tmp_path / "rocm"), src=str(package)))
