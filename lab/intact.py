@@ -16,9 +16,10 @@ TRACES = (
     " ls /run/mi50-aipc/run.lock 2>/dev/null;"
     " systemctl list-units --all --no-legend --plain --state=failed,activating,reloading,deactivating; true"
 )
-# Records of times, durations and inode numbers: what counts is all of them but the numbers, which differ in length.
+# Records of times, durations and inode numbers: what counts is all of them but the numbers, which differ in length, and
+# the proof's `of`, a digest over times and inode numbers.
 _RECORDS = "-name .mi50-proof.json -o -name '*.refreshed.json' -o -name .gfx906_rocblas.json"
-_NUMBERS = "sed -E 's/-?[0-9]+([.][0-9]+)?(e[-+]?[0-9]+)?/0/g'"
+_NUMBERS = "sed -E 's/of.: .[0-9a-f]{64}/of/; s/-?[0-9]+([.][0-9]+)?(e[-+]?[0-9]+)?/0/g'"
 LISTING = (
     f"find {FOLDERS} -name __pycache__ -prune -o -type d -printf '%p\\t%y\\t%m\\t\\n'"
     " -o -printf '%p\\t%y\\t%m\\t%s\\n' 2>/dev/null;"
