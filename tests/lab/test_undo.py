@@ -6,22 +6,27 @@ leaves out.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import engine, nodes, site, snapshot
+from lab import engine, halfway_node, nodes, site, snapshot
 from lab.__main__ import up
 from lab.engines import models, units
+from lab.halfway import Halfway
 from lab.mirror import server
 from lab.settings import NETWORK
 from tests.lab.conftest import Lab
@@ -30,12 +35,16 @@ pytestmark = [pytest.mark.lab, pytest.mark.long]
 NODE = "node3"
 ROOT = Path(__file__).resolve().parents[2]
 OLD = ("-e", "mi50_stack=rocm-6.3.3")
-INSTALL, REMOVE = "Install the packages of the stack's build", "TASK [rocm : Remove the packages]"
+CORE = "rocm-core"  # of every transaction about ROCm's packages
 UNINSTALL = ("-e", "mi50_uninstall=yes")
 STORE = "/var/lib/mi50-aipc/models"
 MODEL = f"{STORE}/smollm2/{models.SMOLLM.file}"  # the role's
 MINE = (f"{STORE}/mine.gguf", "/var/lib/mi50-aipc/bench/mine.json")  # a user's
-WORKS = "^/usr/bin/dpkg .*--(unpack|configure|remove|purge)"
+DETACHED: dict[str, Any] = {
+    "stdin": subprocess.DEVNULL,
+    "start_new_session": True,
+    "env": {**os.environ, "LC_ALL": "C.UTF-8"},
+}
 
 
 @dataclasses.dataclass
@@ -51,34 +60,36 @@ class Undo:
         arguments = ["--limit", NODE, "-e", json.dumps(self.options), *more]
         return site.run(self.lab.settings, arguments, playbook=playbook, quiet=True)
 
-    def cut_off(self, playbook: str, task: str, *more: str, power: bool) -> None:
-        """Start a playbook, wait until dpkg works for a task of it, and kill it. `power`: apt and dpkg die with it."""
-        words = [
-            "-i",
-            str(self.lab.settings.inventory),
-            playbook,
-            "--limit",
-            NODE,
-            "-e",
-            json.dumps(self.options),
-            *more,
-        ]
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), *words]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
-            said = []
-            for line in child.stdout or ():
-                said.append(line)
-                if task in line:
-                    break
-            assert task in said[-1], "".join(said)[-4000:]
-            self.lab.ssh(
-                NODE, f"timeout 200 sh -c \"until pgrep -f '{WORKS}' >/dev/null; do sleep 0.05; done\"; sleep 1"
-            )
+    def cut_off(self, playbook: str, *more: str, power: bool) -> halfway_node.Found:
+        """Start a playbook, stop dpkg in the middle of ROCm's packages, and kill it. `power`: apt and dpkg die with it.
+
+        Nothing moves between that middle and the end of the controller: what is returned is what was there.
+        """
+        ansible = str(Path(sys.executable).with_name("ansible-playbook"))
+        arguments = ["-i", str(self.lab.settings.inventory), playbook, "--limit", NODE, "-e", json.dumps(self.options)]
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            Halfway(NODE, CORE) as halfway,
+            subprocess.Popen([ansible, *arguments, *more], cwd=ROOT, stdout=said, stderr=said, **DETACHED) as child,
+        ):
+            try:
+                while not halfway.ready and child.poll() is None:
+                    time.sleep(0.1)
+                if not halfway.ready:
+                    said.seek(0)
+                    pytest.fail(f"{playbook} ended before it was halfway through: {said.read()[-4000:]}")
+                found = halfway.wait()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # Ansible's workers too: none of them must see what happens
+            child.wait()
             if power:
-                # What /run held is gone after a power failure, the claim of the run among it.
-                self.lab.ssh(NODE, "pkill -9 -x apt-get; pkill -9 -x dpkg; rm -r /run/mi50-aipc")
-            child.kill()
+                halfway.power_off()
+            else:
+                halfway.go_on()
         assert child.returncode == -9
+        assert found["done"] and found["left"], f"not the middle of anything: {found}"
+        return found
 
     def differences(self) -> list[str]:
         """What is other than before site.yml."""
@@ -147,7 +158,7 @@ def test_another_stack_and_back(undo: Undo) -> None:
     # Back by what the node remembers; the controller dies in the middle, and it is asked once more, at once.
     engines = undo.options.pop("mi50_engines")
     back = ("-e", "mi50_rollback=rocm-6.4.3")
-    undo.cut_off("playbooks/rollback.yml", INSTALL, *back, power=False)
+    undo.cut_off("playbooks/rollback.yml", *back, power=False)
     again = undo.play("playbooks/rollback.yml", *back)
     undo.options["mi50_engines"] = engines
     assert again.returncode == 0, again.output[-4000:]
@@ -157,7 +168,7 @@ def test_another_stack_and_back(undo: Undo) -> None:
 
 def test_a_power_failure_while_apt_works_is_mended_by_the_next_run(undo: Undo) -> None:
     """Another stack is half there; the next run is for the one before, and brings the node back to it."""
-    undo.cut_off("site.yml", INSTALL, *OLD, power=True)
+    undo.cut_off("site.yml", *OLD, power=True)
     assert undo.lab.ssh(NODE, "dpkg --audit; ls /var/lib/dpkg/updates"), "nothing is half there: this proves nothing"
     looked = undo.play("playbooks/verify.yml", *OLD)
     assert looked.returncode == 2
@@ -216,7 +227,7 @@ def test_the_node_is_what_it_was(undo: Undo) -> None:
     undo.lab.ssh(NODE, "".join(f"mkdir -p $(dirname {path}); echo mine > {path};" for path in MINE))
     check = undo.play("playbooks/uninstall.yml", *UNINSTALL, "--check", "--diff")
     assert check.returncode == 0, check.output[-3000:]
-    undo.cut_off("playbooks/uninstall.yml", REMOVE, *UNINSTALL, power=True)
+    undo.cut_off("playbooks/uninstall.yml", *UNINSTALL, power=True)
     assert undo.lab.ssh(NODE, "dpkg --audit; ls /var/lib/dpkg/updates"), "nothing is half gone: this proves nothing"
     result = undo.play("playbooks/uninstall.yml", *UNINSTALL)
     assert result.returncode == 0, result.output[-4000:]
