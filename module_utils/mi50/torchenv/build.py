@@ -120,7 +120,7 @@ def _fresh(
     lines = needs_of(parts.family.values())
     if lines:
         (scratch / "needs.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        words = ["download", "--only-binary", ":all:", "--no-cache-dir", "--dest", str(needs), "-r", "needs.txt"]
+        words = ["download", "--only-binary", ":all:", "--dest", str(needs), "-r", "needs.txt"]
         words[-1] = str(scratch / "needs.txt")
         progress.phase("torch", "fetching what it needs besides")
         pip.must(inside, [*words, *_pypi(options)], "what torch needs besides could not be fetched")
@@ -132,7 +132,7 @@ def _fresh(
     held = [f"{name}=={version}" for name, version in parts.held.items()]
     mine = [f"{triton.name}=={triton.version}"] if triton else []
     links = [word for place in places if place.is_dir() for word in ("--find-links", str(place))]
-    install = ["install", "--no-index", "--no-cache-dir", "--no-warn-script-location", *links]
+    install = ["install", "--no-index", "--no-warn-script-location", *links]
     progress.phase("torch", "installing")
     pip.must(inside, [*install, *family, *mine, *held], "torch could not be installed")
     brought = dists.others(dists.installed(packages(target)))
@@ -155,7 +155,7 @@ def _clone(seen: Look, target: Path, triton: index.Name | None, scratch: Path) -
     text = (found["torch"] / "METADATA").read_text(encoding="utf-8")
     held = wheels.placeholders(scratch, triton, wheels.needed_triton(text), asked.triton_version)
     files = [str(path) for path in scratch.glob("*.whl")]
-    words = ["install", "--no-index", "--no-deps", "--no-cache-dir", "--no-warn-script-location"]
+    words = ["install", "--no-index", "--no-deps", "--no-warn-script-location"]
     mine = [str(asked.triton.path)] if asked.triton else []
     if files or mine:
         pip.must(target / "bin/python", [*words, *mine, *files], "triton could not be installed")

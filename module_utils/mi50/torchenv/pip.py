@@ -17,6 +17,10 @@ _DROPPED = (
     *("PIP_CONSTRAINT", "PIP_REQUIREMENT", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_NO_DEPS"),
     *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"),
 )
+_SETTINGS = (
+    *("PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_ROOT_USER_ACTION=ignore", "PIP_NO_CACHE_DIR=1"),
+    "LC_ALL=C.UTF-8",
+)
 _OFFLINE = re.compile(
     r"(Failed to establish a new connection|Name or service not known|Temporary failure in name resolution|"
     r"Connection refused|Max retries exceeded|ProxyError|ReadTimeoutError|Network is unreachable|HTTP error \d+)"
@@ -24,10 +28,12 @@ _OFFLINE = re.compile(
 
 
 def run(python: Path | str, arguments: Sequence[str], seconds: float = 2 * HOURS) -> process.Finished:
-    """`python -m pip` with these arguments. Raises TorchEnvError when it cannot be started or takes too long."""
+    """`python -m pip` with these arguments. Raises TorchEnvError when it cannot be started or takes too long.
+
+    Nothing stays in the cache of the user whom it runs as: wheels are kept where the roles know of them.
+    """
     dropped = [word for name in _DROPPED if name in os.environ for word in ("-u", name)]
-    settings = ["PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_ROOT_USER_ACTION=ignore", "LC_ALL=C.UTF-8"]
-    argv = ["env", *dropped, *settings, str(python), "-I", "-m", "pip", *arguments]
+    argv = ["env", *dropped, *_SETTINGS, str(python), "-I", "-m", "pip", *arguments]
     try:
         return process.run(argv, timeout=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:

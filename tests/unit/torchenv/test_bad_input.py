@@ -258,6 +258,7 @@ def test_pip_is_not_led_astray_by_the_environment(monkeypatch: pytest.MonkeyPatc
     pip.must("/v/bin/python", ["install", "x"], "x")
     words = " ".join(seen[0])
     assert "-u PIP_TARGET" in words and "-u PYTHONPATH" in words and "-I -m pip install x" in words
+    assert "PIP_NO_CACHE_DIR=1" in words
 
 
 def test_plain_http_is_trusted_when_it_is_named() -> None:
