@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from lab import accuracy, bench, cache, chaos, engine, fleet, inventory, measure, nodes, site
+from lab import accuracy, bench, cache, chaos, engine, fleet, gateway_cost, inventory, measure, nodes, site
 from lab.console import say
 from lab.engines import units
 from lab.image import build as image
@@ -141,6 +141,11 @@ def verb_accuracy(settings: Settings, rest: list[str]) -> int:
     return accuracy.main(settings, rest)
 
 
+def verb_gateway_cost(settings: Settings, rest: list[str]) -> int:
+    """Measure what the gateway costs, and write it into docs/gateway.md."""
+    return gateway_cost.main(settings, rest)
+
+
 def everything(settings: Settings) -> int:
     """Up, site, site again (which must change nothing), benchmark, where the reports are."""
     up(settings)
@@ -170,9 +175,10 @@ VERBS: dict[str, Callable[[Settings, list[str]], int]] = {
     "chaos": verb_chaos,
     "benchmark": verb_benchmark,
     "accuracy": verb_accuracy,
+    "gateway-cost": verb_gateway_cost,
 }
 USAGE = """usage: script/lab [up | site [ARGUMENTS] | benchmark [--full] [ARGUMENTS] | report | accuracy |
-                   status | env | measure | fleet [--cut] [N ...] | chaos [--seed N] |
+                   gateway-cost | status | env | measure | fleet [--cut] [N ...] | chaos [--seed N] |
                    down [--all]]
 
 ARGUMENTS go to ansible-playbook.

@@ -26,7 +26,11 @@ PROOFS = (
     Proof(r"script/site", "tests/unit/tools/test_site.py", "script/site"),
     Proof(r"script/bootstrap", "tests/unit/tools/test_bootstrap.py", "bootstrap"),
     Proof(r"script/lab accuracy", HAND, "an hour of measurements; its page is committed"),
-    Proof(r"(script/lab|python -m lab) (measure|fleet|chaos)", HAND, "minutes of measurements; its page is committed"),
+    Proof(
+        r"(script/lab|python -m lab) (measure|fleet|chaos|gateway-cost)",
+        HAND,
+        "minutes of measurements; its page is committed",
+    ),
     Proof(r"script/lab", "tests/unit/test_lab.py", "lab"),
     Proof(r"script/test", "tests/unit/tools/test_testsuite.py", "testsuite"),
     Proof(r"script/benchmark|ansible-playbook playbooks/benchmark\.yml", "tests/lab/test_benchmark.py", "benchmark"),
