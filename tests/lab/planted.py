@@ -110,7 +110,7 @@ LONG = (
     Condition(
         ["Mi50CollectorMissing"],
         WATCH,
-        f"systemctl stop mi50-monitor.timer; rm {TEXT}/mi50_monitor.prom",
+        f"systemctl stop mi50-monitor.timer mi50-monitor.service; rm {TEXT}/mi50_monitor.prom",
         "systemctl start mi50-monitor.timer",
     ),
 )  # fmt: skip
