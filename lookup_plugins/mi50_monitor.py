@@ -53,7 +53,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
-from ansible.module_utils.mi50.monitor.addresses import exporter_problems
+from ansible.module_utils.mi50.monitor.exporter import problems as exporter_problems
 
 _ROLE = _CHECKOUT / "roles" / "monitoring"
 _SHARED = _CHECKOUT / "module_utils" / "mi50"

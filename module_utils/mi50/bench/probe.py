@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..addresses import anywhere, loopback
 from . import host
 from .http1 import ProtocolError
 from .settings import Call
@@ -107,7 +108,7 @@ def _lmstudio(found: Identity, models: object, wanted: str | None) -> None:
 
 
 def _process(found: Identity, call: Call, endpoint: Endpoint, roots: host.Roots) -> None:
-    local = endpoint.host in ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104 - compared, not bound
+    local = loopback(endpoint.host) or anywhere(endpoint.host)
     found.pid = call.engine.get("pid") or (host.listener(roots, endpoint.port) if local else None)
     if found.pid is None:
         return

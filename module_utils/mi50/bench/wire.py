@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Union
 from urllib.parse import urlsplit
 
+from ..addresses import joined
 from .http1 import ProtocolError, Response
 from .sse import COMMENT, Event, EventParser, JsonLines
 
@@ -53,10 +54,9 @@ class Endpoint:
 
     def head(self, method: str, path: str, length: int | None) -> bytes:
         """Return the request head."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         lines = [
             f"{method} {self.prefix}{path} HTTP/1.1",
-            f"Host: {host}:{self.port}",
+            f"Host: {joined(self.host, self.port)}",
             "Accept: */*",
             "Connection: close",
             "User-Agent: mi50-bench",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..addresses import LOCAL, anywhere, local, loopback
 from .model import MODEL_NAME, NAME, Engine
 
 # Role of an engine -> its variable for requests at a time. ComfyUI is no language model's server.
@@ -18,8 +19,6 @@ ENGINES = {
 }
 OPTIONS = ("enabled", "state", "bind", "port", "model", "alias", "api_key_file", "parallel", "max_requests")
 _FOLDERS = ("vllm", "lmdeploy")  # their model is a folder; of the others a file, whose suffix is no part of the name
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_ANYWHERE = ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
 _GIVEN = {"model": str, "address": str, "port": int, "node": str, "name": str, "key_file": str, "slots": int}
 
 
@@ -74,7 +73,7 @@ def _engine(gateway: str, host: Host, role: str, options: Mapping[str, Any]) -> 
     elif not MODEL_NAME.fullmatch(model):
         problems.append(f"{host.name}: the model name {model!r} cannot be routed by: set {role}_alias to letters, "
                         "digits and ._:/@+-")  # fmt: skip
-    address, wrong = _address(gateway, host, role, str(options.get("bind") or "127.0.0.1"))
+    address, wrong = _address(gateway, host, role, str(options.get("bind") or LOCAL))
     problems += wrong
     port = _number(options.get("port"))
     if not 1 <= port <= 65535:
@@ -98,14 +97,14 @@ def _stem(role: str, path: str) -> str:
 def _address(gateway: str, host: Host, role: str, bind: str) -> tuple[str, list[str]]:
     """Where the gateway reaches an engine, or why it cannot."""
     if host.name == gateway:
-        return ("127.0.0.1" if bind in (*_LOOPBACK, *_ANYWHERE) else bind), []
-    if bind in _LOOPBACK:
+        return local(bind), []
+    if loopback(bind):
         return "", [
             f"{host.name}: {role}_bind is {bind}, which {gateway} cannot reach: set {role}_bind to the node's address "
             f"in the rack's network, or to 0.0.0.0 (its key protects it, but plain HTTP carries the key)"
         ]
-    address = host.address_for_gateway or (host.address if bind in _ANYWHERE else bind)
-    if address in _LOOPBACK:
+    address = host.address_for_gateway or (host.address if anywhere(bind) else bind)
+    if loopback(address):
         return "", [f"{host.name}: its address is {address}, which is {gateway} itself there: set gateway_address"]
     return address, []
 
@@ -159,7 +158,7 @@ def _clashes(gateway: str, engines: Sequence[Engine], ports: Mapping[str, int]) 
         seen.setdefault(where, engine.name)
         names.add(engine.name)
         for name, port in ports.items():
-            if engine.port == port and (engine.node == gateway or engine.address in _LOOPBACK):
+            if engine.port == port and (engine.node == gateway or loopback(engine.address)):
                 problems.append(
                     f"{name} is {port}, which {engine.name} listens on at the same host: change one of them"
                 )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..addresses import joined
+
 UNIT = "mi50-gateway.service"
 USER = "mi50-gateway"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
@@ -59,7 +61,7 @@ class Engine:
     @property
     def where(self) -> str:
         """Address and port as HAProxy writes them."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return joined(self.address, self.port)
 
 
 @dataclass(frozen=True)

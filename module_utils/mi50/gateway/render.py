@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from ..addresses import joined
 from .model import FOLDER, RUN, STATE, Engine, Settings
 
 # Room beside the body for the request's head and HAProxy's own blocks.
@@ -134,7 +135,7 @@ def configuration(engines: Sequence[Engine], settings: Settings, folder: str = F
     }
     text = HEAD + _GLOBAL.format(connections=settings.max_connections * 4, buffer=settings.max_body + _ROOM, **given)
     text += _FRONTEND.format(
-        bind=_at(settings.bind, settings.port) + f" maxconn {settings.max_connections}",
+        bind=joined(settings.bind, settings.port) + f" maxconn {settings.max_connections}",
         tls=f" ssl crt {folder}/tls.pem alpn h2,http/1.1" if settings.certificate else "",
         json=_JSON,
         folder=folder,
@@ -148,7 +149,7 @@ def configuration(engines: Sequence[Engine], settings: Settings, folder: str = F
         unknown=_error("The model `%[var(txn.model),json(utf8s)]` does not exist.", "invalid_request_error",
                        "model_not_found"),
     )  # fmt: skip
-    text += _METRICS.format(bind=_at(settings.metrics_bind, settings.metrics_port))
+    text += _METRICS.format(bind=joined(settings.metrics_bind, settings.metrics_port))
     for model, proxy in proxies(engines).items():
         text += f"\nbackend {proxy} from models\n    balance leastconn\n"
         text += "    http-response set-header X-Served-By %[srv_name]\n"
@@ -219,10 +220,6 @@ def _socket(engine: Engine) -> str:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def _at(bind: str, port: int) -> str:
-    return f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
 
 
 def _error(text: str, kind: str, code: str | None = None) -> str:

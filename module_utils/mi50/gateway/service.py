@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import config_files, seal
-from ..serve import checks, systemd
+from ..serve import checks, systemd, user
 from ..serve.model import Node
 from . import clients, render, tls, unit
 from .files import read_map, write
@@ -82,15 +82,10 @@ def plan(settings: Settings, engines: Sequence[Engine], sealed: Mapping[str, str
 
 
 def apply(todo: Plan, node: Node) -> None:
-    """Do what is planned. Raises GatewayError (what served before serves on, and the text says so), OSError."""
+    """Do what is planned. Raises GatewayError and ServeError (what served before serves on), OSError."""
     if not todo.reasons or todo.missing:
         return
-    owner = checks.user_id(USER, node)
-    if owner is None:
-        _make_user(node)
-        owner = checks.user_id(USER, node)
-    if owner is None:
-        raise GatewayError(f"the user {USER} was made, but is not in /etc/passwd")
+    owner = user.ensure(USER, "/nonexistent", node)
     _files(todo, clients.ensure(todo.settings, node), node)
     _try(todo, owner, node)
     switch(todo.texts, unit.text(todo.settings), owner, {engine.name: engine.where for engine in todo.engines}, node)
@@ -262,10 +257,3 @@ def _try(todo: Plan, owner: int, node: Node) -> None:
     if done.code:
         words = " ".join((done.errors or done.output).decode(errors="replace").split())[:1500]
         raise GatewayError(f"HAProxy refuses the configuration: {words}. Nothing was switched; what served serves on.")
-
-
-def _make_user(node: Node) -> None:
-    argv = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-    done = node.run([*argv, "--home-dir", "/nonexistent", USER], timeout=60)
-    if done.code not in (0, 9):  # 9: it exists
-        raise GatewayError(f"the user {USER} could not be made: {systemd.said(done)}")

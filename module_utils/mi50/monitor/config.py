@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from .scrape import LOCAL, Target
+from ..addresses import LOCAL
+from .scrape import Target
 
 HEAD = "# Managed by Ansible (role monitoring); changes are overwritten.\n"
 PROMETHEUS, ALERTMANAGER, KEYS, RULES = "prometheus.yml", "alertmanager.yml", "keys", "rules"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .addresses import joined, loopback
+from ..addresses import LOCAL, joined, local, loopback
 
 # Engines whose servers have metrics, behind the engine's key like everything else of theirs: its role's guard in front
 # of vLLM, llama-server's own check. lmdeploy's stand behind its door, LM Studio and Ollama have none.
 WITH_METRICS = ("vllm", "llama_cpp")
 ENGINES = ("vllm", "lmdeploy", "llama_cpp", "lmstudio", "ollama", "comfyui")
-LOCAL = "127.0.0.1"
 
 
 class ScrapeError(Exception):
@@ -137,9 +136,7 @@ def _reached(
             f"{'' if job == 'engine' else ' there'}"
         )
         return []
-    address = host.address
-    if host.name == wishes.here:
-        address = LOCAL if loopback(bind) or bind in ("0.0.0.0", "::", "[::]") else bind  # noqa: S104 - compared
+    address = local(bind) if host.name == wishes.here else host.address
     return [Target(job, host.name, joined(address, port), labels, key)]
 
 

@@ -9,9 +9,10 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..addresses import loopback
 from . import key as keys
 from . import systemd
-from .model import CONFIG, LOOPBACK, UNIT, Common, Later, Node, Service
+from .model import CONFIG, UNIT, Common, Later, Node, Service
 
 _LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 _INODE = re.compile(r"socket:\[(\d+)\]")
@@ -86,7 +87,7 @@ def openable(common: Common, names: Sequence[str], node: Node) -> list[str]:
 
 def exposed(common: Common) -> list[str]:
     """A public address without a key."""
-    if common.bind in LOOPBACK or common.key.path:
+    if loopback(common.bind) or common.key.path:
         return []
     return [f"{common.name}_bind is {common.bind}, but there is no API key: the model would be open to the network"]
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..addresses import loopback
 from . import parts, pictures, unit, upscaler
-from .model import LOOPBACK, Common, Definition, Device, File, Later, Node, Service
+from .model import Common, Definition, Device, File, Later, Node, Service
 
 VULKAN = False
 # On the node: this project's own folder of models, with the network of the check.
@@ -135,7 +136,7 @@ def _problems(common: Common, options: Mapping[str, Any], node: Node) -> list[st
         found.append(Later(f"there is no {options['python']}: the role pytorch makes the environment"))
     if options["models"] and not node.path(options["models"]).is_dir():
         found.append(f"comfyui_models is {options['models']}, which is no folder on this node")
-    if common.bind not in LOOPBACK:
+    if not loopback(common.bind):
         found.append(
             f"comfyui_bind is {common.bind}: ComfyUI asks for no key, and who reaches it may run workflows and read "
             f"pictures. Leave it on 127.0.0.1 and come through ssh -L {common.port}:127.0.0.1:{common.port}, or "

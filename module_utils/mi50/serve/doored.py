@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from ..addresses import joined
 from . import door, unit
 from .model import Common, File
 
@@ -60,12 +61,11 @@ def files(common: Common, program: ModuleType, title: str, asked: Mapping[str, A
     """Programs, configuration and socket. `program` is the module that knows the engine, `asked` its configuration."""
     name = common.name
     content = {"inner_port": INNER_PORT, "key_file": common.key.path, "load_timeout": common.load_timeout, **asked}
-    listen = f"[{common.bind}]:{common.port}" if ":" in common.bind else f"{common.bind}:{common.port}"
     socket = (
         f"{unit.HEAD.format(name=name)}"
         "# The engine has a network of its own; this is its only door, and behind it the key is looked at.\n"
         f"[Unit]\nDescription={title}'s door\nPartOf=mi50-{name}.service\n\n"
-        f"[Socket]\nListenStream={listen}\nNoDelay=yes\n"
+        f"[Socket]\nListenStream={joined(common.bind, common.port)}\nNoDelay=yes\n"
     )
     folder = package(name)
     return (

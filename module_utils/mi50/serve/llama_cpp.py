@@ -13,7 +13,7 @@ from typing import Any
 
 from ..vllm import container
 from . import archive, imaged, parts, switch, vulkan, weights
-from .model import LOOPBACK, Common, Definition, Device, File, Node, ServeError, Service
+from .model import Common, Definition, Device, File, Node, ServeError, Service
 
 VULKAN = True
 PROGRAM = "llama-server"
@@ -252,7 +252,7 @@ def _option_problems(common: Common, options: Mapping[str, Any]) -> list[str]:
             found.append(f"llama_cpp_extra_args has {word}, which the role sets itself: use its variable")
     if options["flash_attention"] == "off" and options["kv_type"] != "f16":
         found.append(f"llama_cpp_kv_type {options['kv_type']} needs flash attention: llama_cpp_flash_attention: on")
-    if common.bind not in LOOPBACK and "/" in common.bind:
+    if "/" in common.bind:
         found.append(f"llama_cpp_bind is {common.bind}, which is no address")
     if options["container"] and (options["archive"] or options["root"]):
         found.append("llama_cpp_container takes the program from an image: leave llama_cpp_archive and _root out")

@@ -19,7 +19,6 @@ RUN_DIR = "/run/mi50-aipc/serve"
 # The health program: a command, and the modules `health` and `probe` of this package as they are.
 PROGRAM = "/usr/local/sbin/mi50-serve"
 PROGRAM_DIR = "/usr/local/lib/mi50-aipc/mi50_serve"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class ServeError(Exception):

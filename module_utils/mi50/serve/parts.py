@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..addresses import joined, local
 from . import archive, unit
 from .model import Common, Node, Probe, ServeError
 
@@ -28,9 +29,7 @@ ARCHIVE_SPEC: dict[str, dict[str, Any]] = {
 
 def address(common: Common) -> str:
     """Where the service is asked from its own node."""
-    anywhere = ("0.0.0.0", "::", "localhost")  # noqa: S104 - compared, not bound
-    host = "127.0.0.1" if common.bind in anywhere else common.bind
-    return f"http://{f'[{host}]' if ':' in host else host}:{common.port}"
+    return f"http://{joined(local(common.bind), common.port)}"
 
 
 def probe(common: Common, kind: str, model: str, vram: int, device: str = "VEGA20") -> Probe:

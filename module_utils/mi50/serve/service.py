@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import config_files
-from . import checks, gpus, question, record, switch, systemd, uninstall, unit
+from . import checks, gpus, question, record, switch, systemd, uninstall, unit, user
 from . import key as keys
 from .engines import ENGINES
 from .model import (
@@ -110,15 +110,10 @@ def apply(todo: Plan, node: Node) -> Proof | None:
     if not todo.reasons:
         return None
     service, engine = todo.service, todo.engine
-    if checks.user_id(service.user, node) is None:
-        node.say(f"making the user {service.user}")
-        switch.make_user(service, node)
+    owner = user.ensure(service.user, f"/var/lib/mi50-aipc/{service.name}", node)
     for line in engine.pending(service, todo.options, node):
         node.say(line)
     engine.install(service, todo.options, node)
-    owner = checks.user_id(service.user, node)
-    if owner is None:
-        raise ServeError(f"the user {service.user} was made, but is not in /etc/passwd")
     keys.ensure(service.key, node, owner)
     known = record.read(service.name, node)
     doing = switch.Switch(service, todo.common, engine, node)

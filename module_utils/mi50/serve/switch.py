@@ -176,15 +176,6 @@ class Switch:
         return {**found, "key_file": key, "sysfs_root": str(self._node.sysfs)}
 
 
-def make_user(service: Service, node: Node) -> None:
-    """Make the service's user when it is missing: no login, no home of its own but its state directory."""
-    argv = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-    argv += ["--home-dir", f"/var/lib/mi50-aipc/{service.name}", service.user]
-    done = node.run(argv, timeout=60)
-    if done.code not in (0, 9):  # 9: it exists
-        raise ServeError(f"the user {service.user} could not be made: {systemd.said(done)}")
-
-
 def trial(service: Service, node: Node, argv: Sequence[str], seconds: float = 120.0) -> tuple[int, str]:
     """Run a program for a moment exactly as the service would run: user, groups, sandbox, device files, environment.
 

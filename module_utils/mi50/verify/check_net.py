@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
+from ..addresses import joined, loopback
 from ..preflight.model import OK, SKIP, WARN, Check
-from .model import Listener, Seen
+from .model import Seen
 
 # Ports on which this project's engines answer unless they are told otherwise, and those of the programs they stand for.
 ENGINE_PORTS = {1234: "LM Studio", 8000: "vLLM", 8080: "llama.cpp", 8188: "ComfyUI", 11434: "ollama", 23333: "lmdeploy"}
@@ -16,10 +15,10 @@ def check_listeners(seen: Seen) -> Check:
     title = "Open ports"
     if seen.listeners is None:
         return Check("net.listen", title, SKIP, "the kernel does not show them here")
-    found = [one for one in seen.listeners if one.port in ENGINE_PORTS and not _loopback(one)]
+    found = [one for one in seen.listeners if one.port in ENGINE_PORTS and not loopback(one.address)]
     if not found:
         return Check("net.listen", title, OK, "no engine's port beyond this machine", "127.0.0.1")
-    said = ", ".join(f"{_shown(one)} ({ENGINE_PORTS[one.port]}'s port)" for one in found)
+    said = ", ".join(f"{joined(one.address, one.port)} ({ENGINE_PORTS[one.port]}'s port)" for one in found)
     remedy = (
         "Bind the engine to 127.0.0.1 and let others come through ssh or a proxy; where it is meant, keep its API key"
     )
@@ -27,13 +26,3 @@ def check_listeners(seen: Seen) -> Check:
 
 
 NET_CHECKS = {"net.listen": check_listeners}
-
-
-def _loopback(one: Listener) -> bool:
-    address = ipaddress.ip_address(one.address)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
-def _shown(one: Listener) -> str:
-    return f"[{one.address}]:{one.port}" if ":" in one.address else f"{one.address}:{one.port}"

@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..addresses import joined
+
 NAME = "mi50-{}"
 LIBRARY = "/usr/local/lib/mi50-aipc/{}"
 KEY = "/run/mi50/key"
@@ -107,12 +109,12 @@ def script(want: Container) -> str:
     given = {**(environment() if want.vllm else {}), **want.environment}
     variables = "".join(f'set -- "$@" --env {quoted(f"{key}={value}")}\n' for key, value in sorted(given.items()))
     more = f'set -- "$@" {shlex.join(want.arguments)}\n' if want.arguments else ""
-    host = f"[{want.bind}]" if ":" in want.bind else want.bind
     # On several nodes the processes listen on ports that they choose, at the node's own address.
     network, create = "--network host", ""
     if not want.host_network:
         create = _NETWORK.format(name=NAME.format(want.name))
-        network = f"--network {NAME.format(want.name)} --publish {quoted(f'{host}:{want.port}:{want.port}')}"
+        published = f"{joined(want.bind, want.port)}:{want.port}"
+        network = f"--network {NAME.format(want.name)} --publish {quoted(published)}"
     return _SCRIPT.format(
         name=want.name,
         container=NAME.format(want.name),

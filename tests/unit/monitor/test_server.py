@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mi50 import process, seal
-from mi50.monitor import addresses, config, keys, scrape, switch
+from mi50.monitor import config, exporter, keys, scrape, switch
 
 DEFAULTS = {
     "monitoring_enabled": False,
@@ -95,10 +95,10 @@ def test_an_inventory_that_cannot_be_watched(nodes: list[scrape.Host], more: dic
 
 def test_an_open_exporter_needs_to_know_its_visitor() -> None:
     settings = {"bind": "0.0.0.0", "port": 9100, "scraper": "", "interval": 30}  # noqa: S104 - what is refused
-    assert "monitoring_scraper" in addresses.exporter_problems(settings)[0]
-    assert addresses.exporter_problems({**settings, "scraper": "192.0.2.5 2001:db8::/64"}) == []
-    assert "no IP address" in addresses.exporter_problems({**settings, "scraper": "watch.example"})[0]
-    assert addresses.exporter_problems({**settings, "bind": "::1"}) == []
+    assert "monitoring_scraper" in exporter.problems(settings)[0]
+    assert exporter.problems({**settings, "scraper": "192.0.2.5 2001:db8::/64"}) == []
+    assert "no IP address" in exporter.problems({**settings, "scraper": "watch.example"})[0]
+    assert exporter.problems({**settings, "bind": "::1"}) == []
 
 
 def test_configuration_names_keys_and_holds_none() -> None:

@@ -1,4 +1,4 @@
-"""Where something listens, and who may come: the same words for nodes and for the host that watches them."""
+"""What a node may say of its exporter: where it listens, and who may come. Pure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,9 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from ..addresses import loopback
+
 _PORTS = range(1, 65536)
-
-
-def loopback(bind: str) -> bool:
-    """Whether only the machine itself reaches what listens on `bind`."""
-    if bind == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bind.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def joined(address: str, port: int) -> str:
-    """`address:port`, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address and not address.startswith("[") else f"{address}:{port}"
 
 
 def is_address(text: str) -> bool:
@@ -33,7 +20,7 @@ def is_address(text: str) -> bool:
     return True
 
 
-def exporter_problems(settings: Mapping[str, Any]) -> list[str]:
+def problems(settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with a node's own settings (`bind`, `port`, `scraper`, `interval`), with the way out."""
     found = []
     bind, scraper = str(settings["bind"]), str(settings["scraper"] or "")
