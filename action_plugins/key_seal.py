@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
             if not boolean(self._task.args.get("optional", False)):
                 raise
             Display().warning(f"key_seal: {error}")
-            return {"changed": False, "sealed": {}}
+            return {"changed": False, "sealed": {}, "there": []}
         return found
 
     def cleanup(self, force: bool = False) -> None:

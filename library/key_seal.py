@@ -17,7 +17,9 @@ description:
     controller carries them without being able to read them.
 options:
   public_key:
-    description: The other host's public key, PEM, as M(key_pair) returns it.
+    description:
+      - The other host's public key, PEM, as M(key_pair) returns it.
+      - Empty where it has none yet. Nothing is sealed then, and RV(there) tells what could be.
     type: str
     required: true
   files:
@@ -56,6 +58,12 @@ sealed:
   returned: success
   type: dict
   sample: {llama_cpp: aGVsbG8=}
+there:
+  description: Names of files that hold a key.
+  returned: success
+  type: list
+  elements: str
+  sample: [llama_cpp]
 """
 
 from pathlib import Path
@@ -75,14 +83,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    sealed = {}
+    sealed: dict[str, str] = {}
+    there: list[str] = []
+    public = module.params["public_key"]
     for name, path in module.params["files"].items():
         try:
-            sealed[name] = seal.seal(key.read(Path(path)), module.params["public_key"], process.run)
+            text = key.read(Path(path))
+            if public:
+                sealed[name] = seal.seal(text, public, process.run)
+            there += [name] if text else []
         except (seal.SealError, OSError, ValueError) as error:
             if not module.params["optional"]:
                 module.fail_json(msg=f"the key of {name} ({path}) cannot be handed on: {error}")
-    module.exit_json(changed=False, sealed=sealed)
+    module.exit_json(changed=False, sealed=sealed, there=there)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,13 @@ options:
     description: Keys by name, as M(key_seal) returns them.
     type: dict
     default: {}
+  promised:
+    description: Names of keys that could be sealed. With O(plan_only) and in check mode they are taken for granted.
+    type: list
+    elements: str
+    default: []
   pair:
-    description: The pair that they were sealed for. In check mode, keys are taken for granted while there is none.
+    description: The pair that they were sealed for.
     type: path
     default: /etc/mi50-aipc/keys/monitoring.pem
   user:
@@ -125,6 +130,7 @@ def main() -> None:
             "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             # Ciphertext: it shows nothing.
             "sealed": {"type": "dict", "default": {}, "no_log": False},
+            "promised": {"type": "list", "elements": "str", "default": []},
             "pair": {"type": "path", "default": "/etc/mi50-aipc/keys/monitoring.pem"},
             "user": {"type": "str", "default": "prometheus"},
             "port": {"type": "int", "default": 9090},
@@ -141,13 +147,14 @@ def main() -> None:
 
     base = Path(given["base"])
     asked = servers(given["port"], given["alertmanager_port"])
+    planned = module.check_mode or given["plan_only"]
     try:
-        pair = Path(given["pair"])
-        keys = opened(given["keys"], given["sealed"], pair, process.run, check=module.check_mode)
+        promised = given["promised"] if planned else []
+        keys = opened(given["keys"], given["sealed"], Path(given["pair"]), process.run, promised)
         module.no_log_values.update(key for key in keys.values() if key)
         todo = switch.plan(base, switch.Wanted(given["files"], given["secrets"], keys))
         down = [one.unit for one in asked if switch.ask(one) is None]
-        if not (module.check_mode or given["plan_only"]):
+        if not planned:
             if todo.changed:
                 entry = pwd.getpwnam(given["user"])
                 switch.prove(switch.stage(base, todo, (entry.pw_uid, entry.pw_gid)), run)

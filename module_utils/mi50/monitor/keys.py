@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .. import seal
 
-# What stands in a plan for a key that nobody could seal yet; it is written nowhere.
-UNREAD = "(in check mode nothing was sealed)"
+# What stands in a plan for a key that was not sealed yet; it is written nowhere.
+UNREAD = "(not sealed yet)"
 
 
 def opened(
-    names: Sequence[str], sealed: Mapping[str, str], pair: Path, run: seal.Runner, *, check: bool
+    names: Sequence[str], sealed: Mapping[str, str], pair: Path, run: seal.Runner, promised: Collection[str] = ()
 ) -> dict[str, str | None]:
-    """Return key by name; None is to stay as it is. In check mode without a pair, keys are taken for granted.
+    """Return key by name; None is to stay as it is. Of those `promised`, a plan takes for granted what is not sealed.
 
     Raises seal.SealError, OSError.
     """
-    if check and not pair.exists():
-        return dict.fromkeys(names, UNREAD)
-    return {name: seal.unseal(sealed[name], pair, run) if name in sealed else None for name in names}
+    found: dict[str, str | None] = {name: UNREAD if name in promised else None for name in names}
+    return {**found, **{name: seal.unseal(text, pair, run) for name, text in sealed.items() if name in found}}

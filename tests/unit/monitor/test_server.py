@@ -186,13 +186,15 @@ def test_a_target_without_a_key_is_refused(tmp_path: Path) -> None:
 def test_keys_come_sealed_and_stay_when_they_do_not_come(tmp_path: Path) -> None:
     pair = tmp_path / "pair.pem"
     names = ["n1-vllm", "n2-vllm"]
-    # A first run in check mode: no pair, nothing sealed, and no refusal.
-    planned = keys.opened(names, {}, pair, process.run, check=True)
+    # Before the first run: no pair, nothing sealed, and no refusal of what the nodes say they have.
+    planned = keys.opened(names, {}, pair, process.run, names)
     assert switch.plan(tmp_path, switch.Wanted({}, {}, planned)).changed == ["keys/n1-vllm", "keys/n2-vllm"]
+    with pytest.raises(switch.SwitchError, match=r"without key: n2-vllm \("):
+        switch.plan(tmp_path, switch.Wanted({}, {}, keys.opened(names, {}, pair, process.run, names[:1])))
     assert not pair.exists()
     sealed = {"n1-vllm": seal.seal("k" * 43, seal.public(pair, process.run), process.run)}
-    for check in (False, True):
-        found = keys.opened(names, sealed, pair, process.run, check=check)
+    for promised in ([], ["n1-vllm"]):
+        found = keys.opened(names, {**sealed, "n3-vllm": "~"}, pair, process.run, promised)
         assert found == {"n1-vllm": "k" * 43, "n2-vllm": None}
     with pytest.raises(switch.SwitchError, match=r"without key: n2-vllm \("):
         switch.plan(tmp_path, switch.Wanted({}, {}, found))
