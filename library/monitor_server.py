@@ -52,6 +52,10 @@ options:
     description: The user that the servers run as.
     type: str
     default: prometheus
+  bind:
+    description: Address that Prometheus listens on.
+    type: str
+    default: 127.0.0.1
   port:
     description: Port of Prometheus.
     type: int
@@ -108,16 +112,17 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50 import process, seal
+from ansible.module_utils.mi50.addresses import local
 from ansible.module_utils.mi50.monitor import switch
 from ansible.module_utils.mi50.monitor.keys import opened
 
 _UNITS = ("prometheus.service", "prometheus-alertmanager.service")
 
 
-def servers(port: int, alertmanager: int) -> list[switch.Server]:
+def servers(bind: str, port: int, alertmanager: int) -> list[switch.Server]:
     """Alertmanager first: Prometheus tells it what it finds."""
     found = [switch.Server(_UNITS[1], alertmanager, switch.ALERTMANAGER_API)] if alertmanager else []
-    return [*found, switch.Server(_UNITS[0], port, switch.PROMETHEUS_API)]
+    return [*found, switch.Server(_UNITS[0], port, switch.PROMETHEUS_API, local(bind))]
 
 
 def main() -> None:
@@ -133,6 +138,7 @@ def main() -> None:
             "promised": {"type": "list", "elements": "str", "default": []},
             "pair": {"type": "path", "default": "/etc/mi50-aipc/keys/monitoring.pem"},
             "user": {"type": "str", "default": "prometheus"},
+            "bind": {"type": "str", "default": "127.0.0.1"},
             "port": {"type": "int", "default": 9090},
             "alertmanager_port": {"type": "int", "default": 0},
             "plan_only": {"type": "bool", "default": False},
@@ -146,7 +152,7 @@ def main() -> None:
         return code, f"{output}\n{errors}"
 
     base = Path(given["base"])
-    asked = servers(given["port"], given["alertmanager_port"])
+    asked = servers(given["bind"], given["port"], given["alertmanager_port"])
     planned = module.check_mode or given["plan_only"]
     try:
         promised = given["promised"] if planned else []

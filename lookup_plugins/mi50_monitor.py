@@ -53,6 +53,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50.addresses import joined
 from ansible.module_utils.mi50.monitor.exporter import problems as exporter_problems
 
 _ROLE = _CHECKOUT / "roles" / "monitoring"
@@ -84,7 +85,8 @@ def files(settings: dict[str, Any]) -> list[dict[str, str]]:
     found.append({"path": f"{LIBRARY}/mi50-monitor", "mode": "0755", "content": launcher})
     # S701: units are no HTML; escaping would break them.
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True)  # noqa: S701
-    values = {**settings, "managed": MANAGED, "library": LIBRARY, "arguments": _arguments(settings)}
+    listen = joined(str(settings["bind"]), settings["port"])
+    values = {**settings, "listen": listen, "managed": MANAGED, "library": LIBRARY, "arguments": _arguments(settings)}
     for name, place in _UNITS.items():
         template = environment.from_string((_ROLE / "templates" / name).read_text("utf-8"))
         found.append({"path": f"/etc/systemd/system/{place}", "mode": "0644", "content": template.render(values)})

@@ -51,6 +51,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 if str(_CHECKOUT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(_CHECKOUT / "module_utils"))
 
+from ansible.module_utils.mi50.addresses import joined, local
 from ansible.module_utils.mi50.monitor import config, scrape
 
 _ROLES = _CHECKOUT / "roles"
@@ -98,13 +99,17 @@ class LookupModule(LookupBase):
         gateways = self._hosts(groups.get(str(self._value("gateway_group")), []))
         nodes = self._hosts(groups.get("mi50_nodes", []))
         found = scrape.targets(nodes, gateways, wishes, self._defaults)
-        text = config.prometheus(found, interval, port, alertmanager if receivers else 0)
+        bind = str(self._value("server_bind"))
+        mine = joined(local(bind), port)
+        text = config.prometheus(found, interval, mine, alertmanager if receivers else 0)
         rules = {f"{config.RULES}/{path.name}": path.read_text("utf-8") for path in sorted(_FILES.glob("rules/*.yml"))}
         return {
             "files": {config.PROMETHEUS: text, **rules, **self._extra()},
             "secrets": {config.ALERTMANAGER: config.alertmanager(receivers)} if receivers else {},
             "keys": scrape.key_files(found, nodes, self._defaults),
             "dashboards": dashboards(),
+            "listen": joined(bind, port),
+            "own": mine,
             "targets": [{"job": one.job, "instance": one.host, "address": one.address} for one in found],
         }
 

@@ -35,11 +35,11 @@ class ReceiverError(Exception):
     """A receiver that cannot be told anything; the text names variable, receiver and what is missing, no secret."""
 
 
-def prometheus(found: Sequence[Target], interval: int, own: int, alertmanager: int) -> str:
-    """Return prometheus.yml. `own` and `alertmanager` are ports on this host; 0: there is no Alertmanager."""
+def prometheus(found: Sequence[Target], interval: int, own: str, alertmanager: int) -> str:
+    """Return prometheus.yml. `own`: its address and port. `alertmanager`: a port here; 0: there is none."""
     seconds = f"{interval}s"
     jobs = [_job(f"{one.job}-{one.key or one.host}", [one], one.key) for one in found]
-    mine = [Target("prometheus", "monitoring", f"{LOCAL}:{own}", {})]
+    mine = [Target("prometheus", "monitoring", own, {})]
     mine += [Target("alertmanager", "monitoring", f"{LOCAL}:{alertmanager}", {})] if alertmanager else []
     config: dict[str, Any] = {
         "global": {"scrape_interval": seconds, "scrape_timeout": seconds, "evaluation_interval": seconds},

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..addresses import LOCAL
 from .config import ALERTMANAGER, KEYS, PROMETHEUS
 
 Runner = Callable[[list[str]], tuple[int, str]]
@@ -48,11 +49,12 @@ class Plan(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A unit, where its API answers, and whether a file of ours decides that it runs."""
+    """A unit, and where its API answers."""
 
     unit: str
     port: int
     path: str
+    host: str = LOCAL
 
 
 PROMETHEUS_API, ALERTMANAGER_API = "/api/v1/status/runtimeinfo", "/api/v2/status"
@@ -198,7 +200,7 @@ def _took(seen: Mapping[str, Any], began: float) -> bool:
 
 def ask(server: Server) -> Any:  # noqa: ANN401 - JSON
     """What the server answers; None while it does not."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection(server.host.strip("[]"), server.port, timeout=5)
     try:
         connection.request("GET", server.path)
         response = connection.getresponse()

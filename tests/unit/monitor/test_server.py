@@ -68,6 +68,9 @@ def test_a_host_watches_itself_on_loopback() -> None:
     mine = scrape.Host("n1", "192.0.2.7", {"monitoring_enabled": True, "mi50_engines": ["vllm"]})
     found = scrape.targets([mine], [], wishes(here="n1"), DEFAULTS)
     assert [one.address for one in found] == ["127.0.0.1:9100", "127.0.0.1:8000"]
+    six = mine._replace(variables={**mine.variables, "monitoring_exporter_bind": "::1"})
+    found = scrape.targets([six], [], wishes(here="n1"), DEFAULTS)
+    assert [one.address for one in found] == ["[::1]:9100", "127.0.0.1:8000"]
 
 
 @pytest.mark.parametrize(
@@ -103,12 +106,14 @@ def test_an_open_exporter_needs_to_know_its_visitor() -> None:
 
 def test_configuration_names_keys_and_holds_none() -> None:
     found = scrape.targets([host("n1")], [], wishes(), DEFAULTS)
-    data = json.loads(config.prometheus(found, 15, 9090, 9093).removeprefix(config.HEAD))
+    data = json.loads(config.prometheus(found, 15, "[::1]:9090", 9093).removeprefix(config.HEAD))
     engine = next(job for job in data["scrape_configs"] if job["job_name"] == "engine-n1-vllm")
     assert engine["authorization"] == {"credentials_file": "keys/n1-vllm"}
     assert engine["static_configs"][0]["labels"] == {"job": "engine", "instance": "n1", "engine": "vllm"}
     assert data["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] == ["127.0.0.1:9093"]
-    assert "alerting" not in config.prometheus(found, 15, 9090, 0)
+    own = next(job for job in data["scrape_configs"] if job["job_name"] == "prometheus")
+    assert own["static_configs"][0]["targets"] == ["[::1]:9090"]
+    assert "alerting" not in config.prometheus(found, 15, "[::1]:9090", 0)
 
 
 @pytest.mark.parametrize(
