@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -29,6 +31,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         state, node = str(arguments.get("state", "present")), str(arguments.get("node", ""))
+        if boolean(arguments.get("optional", False)):
+            return self._ask(arguments, task_vars)
         if state not in ("drained", "ready") or self._task.check_mode:
             return self._call(arguments, task_vars)
         begin, limit = time.monotonic(), float(arguments.get("seconds", _STEP))
@@ -48,6 +52,24 @@ class ActionModule(ActionBase):
                 found.update(failed=True, msg=_late(state, node, what, limit))
                 return found
             Display().display(f"{node}: {what}, {seconds:.0f} s")
+
+    def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """One call, of a gateway that may be out of reach or out of order."""
+        try:
+            found = self._call(arguments, task_vars)
+        except AnsibleConnectionFailure as error:
+            found = {"failed": True, "msg": str(error)}
+        if not found.get("failed"):
+            return found
+        Display().warning(f"gateway: {found.get('msg')}")
+        return {"changed": False, "node_state": "silent", "servers": {}}
+
+    def cleanup(self, force: bool = False) -> None:
+        """Remove temporary files; of a host that cannot be reached, nothing."""
+        try:
+            super().cleanup(force)
+        except AnsibleConnectionFailure as error:
+            Display().vv(f"gateway: {error}")
 
     def _call(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         found: dict[str, Any] = self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=task_vars)

@@ -31,6 +31,7 @@ from ansible.module_utils.mi50.preflight import run as this_run
 from ansible.module_utils.mi50.preflight.also import ENGINES
 from ansible.module_utils.mi50.preflight.mirror_needs import needs
 from ansible.module_utils.mi50.preflight.model import build_report, crashed
+from ansible.module_utils.mi50.verify.check_gateway import check_gateways
 from ansible.module_utils.mi50.verify.check_stack import id_of
 
 # Ansible loads this file before it forks a process for each host: what those need is loaded and read here, once.
@@ -84,7 +85,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("inventory", "host", "also", "let_go", "verify", "metrics", "dir", "fail"))
+    _VALID_ARGS = frozenset(("inventory", "host", "also", "let_go", "verify", "metrics", "gateways", "dir", "fail"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the inventory; if it is right, look at the host; report. Raises AnsibleActionFail."""
@@ -105,7 +106,7 @@ class ActionModule(ActionBase):
                 host = self._look({} if verify else also, variables, arguments.get("let_go"))
                 layers += self._seen(host, variables)
                 if verify:
-                    layers.append(self._verify(also, variables))
+                    layers.append(self._verify(also, variables, arguments.get("gateways") or {}))
                     if arguments.get("metrics") and "checks" in host:
                         self._publish(str(arguments["metrics"]), layers, variables)
             except AnsibleError as error:
@@ -195,7 +196,9 @@ class ActionModule(ActionBase):
             found.append((self._value(f"{role}_repository", variables), self._value(f"{role}_commit", variables)))
         return found
 
-    def _verify(self, also: dict[str, str], variables: dict[str, Any]) -> list[dict[str, Any]]:
+    def _verify(
+        self, also: dict[str, str], variables: dict[str, Any], gateways: dict[str, str]
+    ) -> list[dict[str, Any]]:
         """Call the host once more: a bare host is asked to take a stack, a finished one to show that it works.
 
         A question that cannot be put, and a call that crashes, are findings: they must not cost the others.
@@ -212,6 +215,9 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = self._execute_module("node_verify", module_args=given, task_vars=variables)
         if "checks" not in result:
             checks.append(crashed("node.verify", _why(result)))
+        claim = result.get("claim")
+        claim = None if claim and this_run.over(claim) else claim
+        checks += check_gateways(variables["inventory_hostname"], gateways, claim)
         return [*result.get("checks", []), *(check.as_dict() for check in checks)]
 
     def _publish(self, path: str, layers: list[Any], variables: dict[str, Any]) -> None:

@@ -43,6 +43,10 @@ options:
     description: How long one call waits for a node. The action plugin asks again, and shows how far it is.
     type: float
     default: 10
+  optional:
+    description: Whether a gateway that cannot be asked of a node is an answer, and no failure.
+    type: bool
+    default: false
   sealed:
     description: Keys of engines, by their name, encrypted for this host by M(key_seal).
     type: dict
@@ -166,6 +170,11 @@ sessions:
   returned: success
   type: int
   sample: 0
+node_state:
+  description: Whether the node V(serves) or is V(drained) now; V(silent) by O(optional). Empty where it is not known.
+  returned: success
+  type: str
+  sample: serves
 waiting:
   description: Engines of the node that are not ready yet, and why, for V(ready).
   returned: success
@@ -189,7 +198,7 @@ from ansible.module_utils.mi50.gateway.model import LOCK, MASTER, PAIR, GatewayE
 from ansible.module_utils.mi50.serve.model import Node, ServeError
 
 _NOTHING: dict[str, Any] = {"changed": False, "missing": [], "reasons": [], "wanted": [], "public_key": "",
-                            "servers": {}, "sessions": 0, "waiting": []}  # fmt: skip
+                            "servers": {}, "sessions": 0, "node_state": "", "waiting": []}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -218,20 +227,12 @@ def _present(module: AnsibleModule, node: Node) -> dict[str, Any]:
         if todo.wanted and not module.params["without_keys"]:
             return {**_NOTHING, **found, "public_key": seal.public(node.path(PAIR), node.run)}
         service.apply(todo, node)
-        found["servers"] = _servers(node, fresh=bool(todo.reasons))
+        ask, wait = admin.asker(node.path(MASTER)), drain.Time(8.0 if todo.reasons else 0.0, node.clock, node.sleep)
+        found["servers"] = drain.engines(ask, wait)
+        for name in drain.out(ask, service.nodes(node)):
+            module.warn(f"gateway: {name} is drained. When nobody works on it: playbooks/ready.yml --limit {name}")
     found.update(changed=bool(todo.reasons) and (module.check_mode or not todo.missing))
     return {**_NOTHING, **found, "reasons": todo.reasons, "diff": service.diff(todo)}
-
-
-def _servers(node: Node, *, fresh: bool) -> dict[str, str]:
-    """The engines' states; a gateway that has just begun is given the time to look at each of them."""
-    end = node.clock() + (8.0 if fresh else 0.0)
-    while True:
-        seen = admin.every(admin.asker(node.path(MASTER)))[0]
-        states = {one.name: f"{one.status} {one.check}".strip() for one in seen if one.proxy.startswith("engine-")}
-        if node.clock() >= end or not any("INI" in text or text.startswith("no check") for text in states.values()):
-            return states
-        node.sleep(0.5)
 
 
 def _node(module: AnsibleModule, node: Node) -> dict[str, Any]:
@@ -245,8 +246,8 @@ def _node(module: AnsibleModule, node: Node) -> dict[str, Any]:
     ask = admin.asker(node.path(MASTER))
     wait = drain.Time(module.params["seconds"], node.clock, node.sleep)
     if drained:
-        alone = contextlib.nullcontext if check else _alone
-        seen = drain.drained(ask, names, wait, check=check, last_too=module.params["last"], alone=alone)
+        lock = contextlib.nullcontext if check else _alone
+        seen = drain.drained(ask, names, wait, check=check, last_too=module.params["last"], alone=lock)
     else:
         seen = drain.ready(ask, names, wait, check=check)
     if not check and seen.changed:
@@ -256,15 +257,15 @@ def _node(module: AnsibleModule, node: Node) -> dict[str, Any]:
         models = ", ".join(one[len(admin.MODELS) :] for one in seen.last)
         module.warn(f"{name} was the last that serves {models}: requests for it wait, or get 503, until it is back")
     reasons = [f"the key of {one} is another now" for one in renewed]
-    reasons += (
-        [f"{name} {'gets nothing new' if drained else 'serves again'}"] if seen.changed and not seen.waiting else []
-    )
+    if seen.changed and not seen.waiting:
+        reasons.append(f"{name} {'gets nothing new' if drained else 'serves again'}")
     return {
         **_NOTHING,
         "changed": bool(reasons),
         "reasons": reasons,
         "public_key": seal.public(node.path(PAIR), node.run) if drained and node.path(PAIR).exists() else "",
         "sessions": seen.sessions,
+        "node_state": drain.state(seen, wanted=module.params["state"], check=check),
         "waiting": seen.waiting,
         "servers": {one: "" for one in names},
     }

@@ -82,6 +82,11 @@ checks:
       found: gfx906 2 times
       expected: gfx906 2 times
       remedy: ""
+claim:
+  description: Of the run that works on the node, as it wrote it there. Null when there is none.
+  returned: always
+  type: dict
+  sample: null
 """
 
 from collections.abc import Mapping
@@ -91,6 +96,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.mi50.preflight.asked import QuestionError, questions, runner
+from ansible.module_utils.mi50.preflight.claim import read
 from ansible.module_utils.mi50.verify.ask import ask
 from ansible.module_utils.mi50.verify.collect import Roots, collect
 from ansible.module_utils.mi50.verify.judge import judge
@@ -124,7 +130,7 @@ def main() -> None:
         module.fail_json(msg=f"questions: {error}")
     roots = Roots(Path(given["root"]), Path(given["sysfs_root"]), Path(given["proc_root"]), Path(given["dev_root"]))
     seen = collect(roots, given["version"], ask(asked, run), run)
-    module.exit_json(changed=False, checks=[check.as_dict() for check in judge(seen)])
+    module.exit_json(changed=False, checks=[check.as_dict() for check in judge(seen)], claim=read(roots.root))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,10 @@ options:
         change of what the node is. Empty means none.
     type: str
     default: ""
+  gateways:
+    description: What each gateway does with the host, C(node_state) of M(gateway) by its name, with O(verify).
+    type: dict
+    default: {}
   dir:
     description: Folder on the controller for one JSON file a host. Relative paths count from the checkout.
     type: path

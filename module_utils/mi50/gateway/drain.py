@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from . import admin
@@ -75,6 +75,29 @@ def ready(ask: admin.Ask, names: Collection[str], time: Time, *, check: bool = F
         for one in todo:
             admin.command(ask, f"set server {one.proxy}/{one.name} state ready")
     return Seen(bool(todo), admin.busy(servers, [], names), [], waiting)
+
+
+def state(seen: Seen, *, wanted: str, check: bool) -> str:
+    """What becomes of a node after `drained` or `ready` (`wanted`): `serves` or `drained`; a check does nothing."""
+    done = not (seen.waiting or (check and seen.changed))
+    return "drained" if (wanted == "drained") == done else "serves"
+
+
+def out(ask: admin.Ask, nodes: Mapping[str, str]) -> list[str]:
+    """Nodes that get nothing by somebody's word; `nodes` by the names of their servers. Raises OSError."""
+    shut = {name for proxy, name in admin.closed(ask) if proxy.startswith(admin.MODELS)}
+    return sorted({nodes[name] for name in shut if name in nodes})
+
+
+def engines(ask: admin.Ask, time: Time) -> dict[str, str]:
+    """The engines' states; a gateway that has just begun is given the time to look at each. As admin.every raises."""
+    end = time.clock() + time.seconds
+    while True:
+        seen = admin.every(ask)[0]
+        states = {one.name: f"{one.status} {one.check}".strip() for one in seen if one.proxy.startswith("engine-")}
+        if time.clock() >= end or not any("INI" in text or text.startswith("no check") for text in states.values()):
+            return states
+        time.sleep(_POLL)
 
 
 def _nobody(names: Collection[str], lost: Sequence[admin.Server]) -> str:

@@ -133,9 +133,14 @@ def remove(node: Node, *, check: bool) -> list[str]:
     return there
 
 
+def nodes(node: Node) -> dict[str, str]:
+    """The node of each server in the gateway as it serves now, whatever the inventory says. Raises OSError."""
+    return read_map(node.path(f"{FOLDER}/nodes.map"))
+
+
 def of_node(name: str, node: Node) -> list[str]:
-    """Servers of a node in the gateway as it serves now, whatever the inventory says. Raises OSError."""
-    return [server for server, where in read_map(node.path(f"{FOLDER}/nodes.map")).items() if where == name]
+    """Servers of a node, likewise. Raises OSError."""
+    return [server for server, where in nodes(node).items() if where == name]
 
 
 def renew(sealed: Mapping[str, str], node: Node) -> list[str]:

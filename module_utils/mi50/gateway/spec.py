@@ -13,6 +13,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "node": {"type": "str", "default": ""},
     "last": {"type": "bool", "default": False},
     "seconds": {"type": "float", "default": 10},
+    "optional": {"type": "bool", "default": False},
     # Ciphertext: it shows nothing.
     "sealed": {"type": "dict", "default": {}, "no_log": False},
     "without_keys": {"type": "bool", "default": False, "no_log": False},

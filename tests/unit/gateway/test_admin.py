@@ -145,6 +145,23 @@ def test_the_last_that_is_up_is_drained_on_request_alone(haproxy: Haproxy) -> No
     assert drain.drained(haproxy.ask, ["n1-llama_cpp"], Clock().time(0)).last == ["model-small"]
 
 
+def test_what_becomes_of_a_node(haproxy: Haproxy) -> None:
+    nodes = {"n1-llama_cpp": "n1", "n2-llama_cpp": "n2", "n3-vllm": "n3"}
+
+    def after(wanted: str, *, check: bool = False) -> tuple[str, list[str]]:
+        act = drain.drained if wanted == "drained" else drain.ready
+        seen = act(haproxy.ask, ["n1-llama_cpp"], Clock().time(0), check=check)
+        return drain.state(seen, wanted=wanted, check=check), drain.out(haproxy.ask, nodes)
+
+    assert after("ready", check=True) == after("drained", check=True) == ("serves", [])
+    assert after("drained") == ("drained", ["n1"])
+    assert after("ready", check=True) == after("drained", check=True) == ("drained", ["n1"])
+    haproxy.engines["n1-llama_cpp"] = "DOWN"
+    assert after("ready", check=True) == after("ready") == ("drained", ["n1"])
+    haproxy.engines["n1-llama_cpp"] = "UP"
+    assert after("ready") == ("serves", [])
+
+
 def test_a_command_that_is_refused_is_an_error(haproxy: Haproxy) -> None:
     haproxy.refuses = True
     with pytest.raises(GatewayError, match="No such server"):
