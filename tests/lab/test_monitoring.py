@@ -111,7 +111,7 @@ Watched = tuple[Watching, dict[str, site.Result]]
 def test_a_target_without_a_key_is_refused_before_anything_changes(watched: Watched) -> None:
     _rack, runs = watched
     assert runs["refused"].returncode != 0
-    assert f"scrape target without key: {SERVE}-llama_cpp" in runs["refused"].output
+    assert f"scrape target without key: {SERVE}-llama_cpp" in runs["refused"].output, runs["refused"].why
     assert "Install Prometheus" not in runs["refused"].output
 
 

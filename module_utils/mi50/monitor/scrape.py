@@ -61,8 +61,10 @@ def targets(
         found += _node(host, wishes, defaults, problems)
     for host in gateways:
         found += _reached(host, "gateway", "gateway_metrics", "gateway_metrics_bind", {}, wishes, defaults, problems)
+    # By name: a variable that nobody asks for may be one that Ansible cannot evaluate here, and so not be compared.
+    measured, gated = {one.name for one in chosen}, {one.name for one in gateways}
     for host in {one.name: one for one in (*chosen, *gateways)}.values():
-        problems += _ports(host, host in chosen, host in gateways, wishes, defaults)
+        problems += _ports(host, host.name in measured, host.name in gated, wishes, defaults)
     if problems:
         raise ScrapeError("; ".join(dict.fromkeys(problems)) + ". Nothing was changed.")
     return found

@@ -54,6 +54,25 @@ def test_targets_of_an_inventory() -> None:
     ]
 
 
+class Unevaluated:
+    """As Ansible hands out a variable that names hostvars: whoever compares it is told that hostvars is undefined."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise NameError("'hostvars' is undefined")
+
+
+def test_a_variable_that_nobody_asks_for_may_be_beyond_evaluation() -> None:
+    nodes = [host(name, monitoring_scraper=Unevaluated()) for name in ("n1", "n2")]
+    gateways = [scrape.Host("n2", "n2.example", {"monitoring_scraper": Unevaluated()})]
+    found = scrape.targets(nodes, gateways, wishes(here="n2"), DEFAULTS)
+    assert [(one.job, one.host) for one in found][-1] == ("gateway", "n2")
+    clash = {**DEFAULTS, "gateway_metrics_port": 9100}
+    with pytest.raises(scrape.ScrapeError, match="n2: monitoring_exporter_port and gateway_metrics_port both claim"):
+        scrape.targets(nodes, gateways, wishes(here="n2"), clash)
+
+
 def test_keys_are_fetched_where_they_lie() -> None:
     both = host("n1", mi50_engines=["vllm", "llama_cpp"], llama_cpp_bind="192.0.2.1", llama_cpp_api_key_file="/own/key")
     nodes = [both, host("n2"), host("n3", mi50_engines=[])]
