@@ -1,8 +1,8 @@
 """script/lab chaos: break everything while site.yml runs, by a seed, and see that a re-run mends it.
 
-What happens, to whom, in which order and not before when follows from the seed and the number of nodes; it strikes once
-the node is at work on something that takes longer than a moment. Then: runs until one succeeds, one that changes
-nothing, playbooks/verify.yml, nothing half-done on any node, and the same files as on a node that nothing happened to.
+What happens, to whom, in which order and in which task follows from the seed and the number of nodes; it strikes while
+the node is at work there. Then: runs until one succeeds, one that changes nothing, playbooks/verify.yml, nothing
+half-done on any node, and the same files as on a node that nothing happened to.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -24,52 +23,17 @@ from typing import Any
 
 from lab import chaos_kinds, depot, fleet_page, intact, inventory, nodes, site
 from lab.chaos_kinds import KINDS
+from lab.chaos_plan import HOST, TASK, Event, Watch, plan
 from lab.console import say
+from lab.fleet_page import MISSED, SAME, settled
 from lab.image import build as image
 from lab.mirror import server
 from lab.settings import LabError, Settings
 
 MAX_RUNS = 4
 STAGES = ("strike", "mend", "check")
-# Seconds that a task has gone on before it is worth striking, and that an event waits for one beyond its time.
-MOMENT, PATIENCE = 1.5, 60.0
-_TASK = re.compile(r"^TASK \[(?:[\w.]+ : )?(.+?)\] \*+$", re.MULTILINE)
-_HOST = re.compile(r"^(?:ok|changed|fatal|skipping): \[([\w-]+)", re.MULTILINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """One misfortune: seconds after the run began at the earliest, what, to whom (a node; nothing for all of them)."""
-
-    at: float
-    kind: str
-    node: str
-
-
-def window(count: int) -> float:
-    """Seconds of a run of that many nodes within which things happen: into the builds, and not after them."""
-    return 40.0 + 12.0 * count
-
-
-def plan(seed: int, names: list[str], kinds: list[str] | None = None) -> list[Event]:
-    """Every kind once, each to a node of its own while there are any, in an order of the seed's choosing.
-
-    The node whose disk runs full is left alone by the others if possible: its small disk would not survive them.
-    """
-    dice = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    wanted = sorted(kinds or KINDS)
-    dice.shuffle(wanted)
-    order = list(names)
-    dice.shuffle(order)
-    times = sorted(round(dice.uniform(4, window(len(names))), 1) for _ in wanted)
-    # The controller's end ends the run: what comes after would hit nobody.
-    wanted.sort(key=lambda kind: kind == "controller")
-    to: dict[str, str] = {}
-    others = order[1:] or order
-    for turn, kind in enumerate(kind for kind in wanted if kind in chaos_kinds.OF_A_NODE and kind != "disk"):
-        to[kind] = others[turn % len(others)]
-    to["disk"] = order[0]
-    return [Event(at, kind, to.get(kind, "")) for at, kind in zip(times, wanted, strict=True)]
+# Exit status of a round in which something of the plan did not happen: no proof, whatever else it showed.
+NOT_WHOLE = 3
 
 
 def strike(settings: Settings, events: list[Event], arguments: list[str]) -> list[dict[str, Any]]:
@@ -90,15 +54,16 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> lis
             [*argv, *arguments], cwd=settings.root, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         ) as child,
     ):
-        begin, under_way = time.monotonic(), []
+        begin, under_way, watch = time.monotonic(), [], Watch()
         for event in events:
-            _wait(child, log, event, begin)
+            while child.poll() is None and not watch.due(event, log.read_text(), time.monotonic()):
+                time.sleep(0.2)
             if child.poll() is not None:
                 say(f"the run was over before {event.kind}")
-                rows.append({**dataclasses.asdict(event), "task": "the run was over", "outcome": "did not happen"})
+                rows.append({**dataclasses.asdict(event), "task": "the run was over", "outcome": MISSED})
                 continue
             said = log.read_text()
-            task, struck = (_TASK.findall(said) or ["before the first task"])[-1], round(time.monotonic() - begin, 1)
+            task, struck = (TASK.findall(said) or ["before the first task"])[-1], round(time.monotonic() - begin, 1)
             rows.append({**dataclasses.asdict(event), "struck": struck, "task": task, "said": len(said), "outcome": ""})
             say(f"{struck:5.1f} s: {event.kind} {event.node} during {task!r}")
             if event.kind == "controller":
@@ -118,29 +83,6 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> lis
     return rows
 
 
-def _wait(child: subprocess.Popen[bytes], log: Path, event: Event, begin: float) -> None:
-    """Until it is time for an event, and the node that it is meant for at work; for a while at most."""
-    seen, since = "", begin
-    while child.poll() is None:
-        time.sleep(0.2)
-        said, now = log.read_text(), time.monotonic()
-        head = said[: said.rfind("\nTASK [") + 1]
-        if len(head) != len(seen):
-            seen, since = head, now
-        late = now - begin - event.at
-        if late >= PATIENCE or (late >= 0 and now - since >= MOMENT and at_work(said, event.node)):
-            return
-
-
-def at_work(said: str, node: str) -> bool:
-    """Whether a node has not answered yet in the last task that a run began; without a node, whether one has not."""
-    place = said.rfind("\nTASK [")
-    before, last = said[: max(place, 0)], said[max(place, 0) :]
-    names = [node] if node else sorted(set(_HOST.findall(said)))
-    gone = {name for name in names if re.search(rf"^fatal: \[{name}\]", before, re.MULTILINE)}
-    return place >= 0 and any(name not in gone and name not in _HOST.findall(last) for name in names)
-
-
 def _happen(event: Event, failed: list[str]) -> None:
     try:
         KINDS[event.kind](event.node)
@@ -153,7 +95,7 @@ def outcome(said: str, node: str, since: int = 0) -> str:
 
     `since`: how much it had said when it was struck, in characters; what the node did from then on counts.
     """
-    names = [node] if node else sorted(set(_HOST.findall(said)))
+    names = [node] if node else sorted(set(HOST.findall(said)))
     found = {name: _one(said, name, since) for name in names}
     if node:
         return found[node]
@@ -164,14 +106,14 @@ def outcome(said: str, node: str, since: int = 0) -> str:
 def _one(said: str, node: str, since: int) -> str:
     ended = re.search(rf"^(?:fatal|failed): \[{node}\]:?(?: (UNREACHABLE))?", said, re.MULTILINE)
     if ended:
-        task = _TASK.findall(said[: ended.start()])
+        task = TASK.findall(said[: ended.start()])
         how = "unreachable" if ended.group(1) else "failed"
         earlier = ", before this" if ended.start() < since else ""
         return f"{how} in {task[-1]!r}{earlier}" if task else how
     if site.parse_recap(said).get(node):
         return "went through"
     done = [one.start() for one in re.finditer(rf"^(?:ok|changed): \[{node}\]", said, re.MULTILINE)]
-    task = _TASK.findall(said[: done[-1]]) if done and done[-1] >= since else []
+    task = TASK.findall(said[: done[-1]]) if done and done[-1] >= since else []
     return f"went on to {task[-1]!r}, then cut short" if task else "cut short"
 
 
@@ -208,7 +150,7 @@ def check(settings: Settings, arguments: list[str], *, reference: bool) -> dict[
         wrong = {name: lines for name, lines in differing.items() if lines}
         found["compared"] = len(untouched)
         said = "; ".join(f"{name}: {', '.join(lines[:8])}" for name, lines in wrong.items())
-        found["differs"] = said or "no difference"
+        found["differs"] = said or SAME
     return found
 
 
@@ -228,14 +170,22 @@ def _untouched(settings: Settings, arguments: list[str]) -> dict[str, intact.Ent
     return found
 
 
-def settled(record: dict[str, Any]) -> bool:
-    """Whether nothing is left of the chaos."""
-    whole = record["changed"] == 0 and record["left"] == "nothing" and record["verified"] == "every node works"
-    return bool(whole and record.get("differs", "no difference") == "no difference")
+def missed(record: dict[str, Any]) -> list[str]:
+    """What should have happened and did not, because the run was over."""
+    return [event["kind"] for event in record["events"] if event["outcome"] == MISSED]
+
+
+def _conclude(record: dict[str, Any], output: Path) -> None:
+    """Show a round, and keep it if all of it happened. Raises LabError when something is left of it."""
+    print("\n".join(fleet_page.chaos({**record, "date": time.strftime("%Y-%m-%d", time.gmtime())})))
+    if not missed(record):
+        fleet_page.save(output, f"chaos-{record['seed']}-{record['nodes']}", record)
+    if not settled(record):
+        raise LabError("the chaos left something: see above, and chaos-*.log in the lab's cache")
 
 
 def main(settings: Settings, rest: list[str]) -> int:
-    """One round of chaos on fresh nodes."""
+    """One round of chaos on fresh nodes; return 0, or NOT_WHOLE when something of it did not happen."""
     parser = argparse.ArgumentParser(prog="script/lab chaos")
     parser.add_argument("--seed", type=int, default=906)
     parser.add_argument("--kinds", default=",".join(sorted(KINDS)), help="some of: %(default)s")
@@ -253,7 +203,7 @@ def main(settings: Settings, rest: list[str]) -> int:
     settings = dataclasses.replace(settings, cards=("two-mi50",))
     events = plan(options.seed, settings.node_names(), kinds)
     for event in events:
-        say(f"seed {options.seed}: at {event.at:5.1f} s {event.kind} {event.node}")
+        say(f"seed {options.seed}: {event.after} s into {event.place!r}: {event.kind} {event.node}")
     if options.plan:
         return 0
     wanted = STAGES[STAGES.index(options.begin) : STAGES.index(options.end) + 1]
@@ -275,10 +225,10 @@ def main(settings: Settings, rest: list[str]) -> int:
         state.write_text(json.dumps(record))
     if "check" in wanted:
         record.update(check(settings, arguments, reference=not options.no_reference))
-        fleet_page.save(options.output, f"chaos-{options.seed}-{settings.nodes}", record)
-        print("\n".join(fleet_page.chaos({**record, "date": time.strftime("%Y-%m-%d", time.gmtime())})))
-        if not settled(record):
-            raise LabError("the chaos left something: see above, and chaos-*.log in the lab's cache")
+        _conclude(record, options.output)
         state.unlink()
         shutil.rmtree(builds, ignore_errors=True)
+    if missed(record):
+        say(f"this round proves nothing and is not kept: {', '.join(missed(record))} {MISSED}, the run was over before")
+        return NOT_WHOLE
     return 0
