@@ -62,6 +62,7 @@ def strike(settings: Settings, events: list[Event], arguments: list[str]) -> lis
                 say(f"the run was over before {event.kind}")
                 rows.append({**dataclasses.asdict(event), "task": "the run was over", "outcome": MISSED})
                 continue
+            watch.struck(time.monotonic())
             said = log.read_text()
             task, struck = (TASK.findall(said) or ["before the first task"])[-1], round(time.monotonic() - begin, 1)
             rows.append({**dataclasses.asdict(event), "struck": struck, "task": task, "said": len(said), "outcome": ""})
@@ -203,7 +204,7 @@ def main(settings: Settings, rest: list[str]) -> int:
     settings = dataclasses.replace(settings, cards=("two-mi50",))
     events = plan(options.seed, settings.node_names(), kinds)
     for event in events:
-        say(f"seed {options.seed}: {event.after} s into {event.place!r}: {event.kind} {event.node}")
+        say(f"seed {options.seed}: {event}")
     if options.plan:
         return 0
     wanted = STAGES[STAGES.index(options.begin) : STAGES.index(options.end) + 1]

@@ -19,7 +19,7 @@ PLACES = (
 )
 # Seconds that a task has gone on before it is worth striking; the longest that an event waits within its own.
 MOMENT, LATEST = 1.5, 4.0
-# Seconds from the mirror's end to the controller's: a run whose downloads wait for nothing lasts that much longer.
+# Seconds from the mirror's end to the controller's: a run without a mirror lasts that much longer, whatever it does.
 GAP = 2.0
 TASK = re.compile(r"^TASK \[(?:[\w.]+ : )?(.+?)\] \*+$", re.MULTILINE)
 HOST = re.compile(r"^(?:ok|changed|fatal|skipping): \[([\w-]+)", re.MULTILINE)
@@ -27,12 +27,20 @@ HOST = re.compile(r"^(?:ok|changed|fatal|skipping): \[([\w-]+)", re.MULTILINE)
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One misfortune: in which task, seconds into it, what, to whom (a node; nothing for all of them)."""
+    """One misfortune: in which task, seconds into it, what, to whom (a node; nothing for all of them).
+
+    Without a task the seconds count from the misfortune before.
+    """
 
     place: str
     after: float
     kind: str
     node: str
+
+    def __str__(self) -> str:
+        """When what happens to whom."""
+        when = f"{self.after} s into {self.place!r}" if self.place else f"{self.after} s later"
+        return f"{when}: {self.kind} {self.node}".strip()
 
 
 def plan(seed: int, names: list[str], kinds: list[str] | None = None) -> list[Event]:
@@ -47,26 +55,29 @@ def plan(seed: int, names: list[str], kinds: list[str] | None = None) -> list[Ev
     dice.shuffle(wanted)
     order = list(names)
     dice.shuffle(order)
-    times = sorted((dice.randrange(len(PLACES)), round(dice.uniform(MOMENT, LATEST), 1)) for _ in wanted)
+    drawn = sorted((dice.randrange(len(PLACES)), round(dice.uniform(MOMENT, LATEST), 1)) for _ in wanted)
+    times = [(PLACES[place], after) for place, after in drawn]
     wanted.sort(key=lambda kind: (kind == "controller", kind == "mirror"))
     if wanted[-2:] == ["mirror", "controller"]:
-        times[-1] = (times[-2][0], round(times[-2][1] + dice.uniform(0, GAP), 1))
+        times[-1] = ("", round(dice.uniform(0.5, GAP), 1))
     to: dict[str, str] = {}
     others = order[1:] or order
     for turn, kind in enumerate(kind for kind in wanted if kind in chaos_kinds.OF_A_NODE and kind != "disk"):
         to[kind] = others[turn % len(others)]
     to["disk"] = order[0]
-    return [
-        Event(PLACES[place], after, kind, to.get(kind, "")) for (place, after), kind in zip(times, wanted, strict=True)
-    ]
+    return [Event(place, after, kind, to.get(kind, "")) for (place, after), kind in zip(times, wanted, strict=True)]
 
 
 class Watch:
-    """How long the last task that a run announced has gone on."""
+    """How long the last task that a run announced has gone on, and how long ago it was struck."""
 
     def __init__(self) -> None:
         """Nothing was announced yet."""
-        self._head, self._since = 0, 0.0
+        self._head, self._since, self._struck = 0, 0.0, 0.0
+
+    def struck(self, now: float) -> None:
+        """Remember when something happened, in seconds of the same clock as in `due`."""
+        self._struck = now
 
     def due(self, event: Event, said: str, now: float) -> bool:
         """Whether it is time for an event by what a run has said until `now`, in seconds of a clock that only advances.
@@ -76,6 +87,8 @@ class Watch:
         head = said.rfind("\nTASK [") + 1
         if head != self._head:
             self._head, self._since = head, now
+        if not event.place:
+            return now - self._struck >= event.after and at_work(said, event.node)
         tasks = TASK.findall(said)
         if not set(tasks) & set(PLACES[PLACES.index(event.place) :]):
             return False

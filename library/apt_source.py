@@ -138,6 +138,11 @@ reason:
   returned: always
   type: str
   sample: the source or its key changed
+passing:
+  description: Whether a later try may succeed, such as when the server does not answer.
+  returned: when the key or the lists could not be had
+  type: bool
+  sample: true
 foreign:
   description: Installed packages that this source offers in O(build) but that came from elsewhere, with that version.
   returned: always
@@ -158,6 +163,8 @@ from ansible.module_utils.urls import fetch_url
 
 ROOT = Path("/")
 HTTP_OK = 200
+# What fetch_url says of a server that did not answer at all, and of those that ask for patience.
+NO_ANSWER, TOO_MANY, SERVER_ERROR = -1, 429, 500
 
 
 def proxies() -> dict[str, str]:
@@ -178,7 +185,8 @@ def fetch(module: AnsibleModule) -> tuple[bytes, str]:
     return module.fail_json(
         msg=f"cannot fetch the signing key {params['key_url']}{through}: {info['msg']}. Check the network, "
         "mi50_http_proxy/mi50_https_proxy and mi50_url_radeon, or give a local copy of the key as rocm_apt_key_file; "
-        "its fingerprint is checked all the same."
+        "its fingerprint is checked all the same.",
+        passing=info["status"] in (NO_ANSWER, TOO_MANY) or info["status"] >= SERVER_ERROR,
     )
 
 
@@ -195,7 +203,7 @@ def prove(module: AnsibleModule, source: sources.Source, key: bytes) -> None:
     if code != 0:
         said = f"{output}\n{errors}".replace(str(tried), str(path))
         error = sources.error(said, str(path), [source], proxies())
-        module.fail_json(msg=str(error), kind=error.kind)
+        module.fail_json(msg=str(error), kind=error.kind, passing=error.passing)
 
 
 def options() -> dict[str, dict[str, object]]:

@@ -130,6 +130,11 @@ bytes_received:
   returned: success
   type: int
   sample: 280156462
+passing:
+  description: Whether a later try may succeed, such as when a server does not answer.
+  returned: failure
+  type: bool
+  sample: true
 diff:
   description: What is fetched, and why.
   returned: success
@@ -144,7 +149,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50.fetch.download import Wanted
 from ansible.module_utils.mi50.fetch.ensure import ensure
-from ansible.module_utils.mi50.fetch.errors import FetchError
+from ansible.module_utils.mi50.fetch.errors import FetchError, Interrupted
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 MODE = re.compile(r"[0-7]{3,4}")
@@ -191,7 +196,7 @@ def main() -> None:
             retries=module.params["retries"],
         )
     except FetchError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), passing=isinstance(error, Interrupted))
     module.exit_json(**result)
 
 

@@ -254,6 +254,11 @@ proof_outcome:
   returned: with O(step=finish) and O(step=verify)
   type: dict
   sample: {ok: true, failures: [], devices: []}
+passing:
+  description: Whether a later try may succeed, such as when a server does not answer.
+  returned: failure
+  type: bool
+  sample: true
 done:
   description: What was done.
   returned: with O(step=finish)
@@ -270,7 +275,7 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mi50.torchenv import question
-from ansible.module_utils.mi50.torchenv.model import TorchEnvError
+from ansible.module_utils.mi50.torchenv.model import Away, TorchEnvError
 from ansible.module_utils.mi50.torchenv.run import run
 
 
@@ -280,7 +285,7 @@ def main() -> None:
     try:
         result = run(module.params, check_mode=module.check_mode)
     except TorchEnvError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), passing=isinstance(error, Away))
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}. The environment in use was not touched.")
     module.exit_json(**result)

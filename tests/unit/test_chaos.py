@@ -43,14 +43,14 @@ def test_everything_happens_once_and_the_controller_dies_last() -> None:
     for seed in range(50):
         events = chaos_plan.plan(seed, NODES)
         assert sorted(event.kind for event in events) == sorted(chaos_kinds.KINDS)
-        places = [chaos_plan.PLACES.index(event.place) for event in events]
-        assert places == sorted(places) and places[-2] == places[-1]
+        places = [chaos_plan.PLACES.index(event.place) for event in events[:-1]]
+        assert places == sorted(places)
         assert [event.kind for event in events[-2:]] == ["mirror", "controller"]
         struck = [event.node for event in events if event.node]
         assert len(set(struck)) == len(struck) == len(chaos_kinds.OF_A_NODE)
         assert all(chaos_plan.MOMENT <= event.after <= chaos_plan.LATEST for event in events[:-1])
-        assert 0 <= events[-1].after - events[-2].after <= chaos_plan.GAP
-    assert {event.place for seed in range(50) for event in chaos_plan.plan(seed, NODES)} == set(chaos_plan.PLACES)
+        assert (events[-1].place, 0 < events[-1].after <= chaos_plan.GAP) == ("", True)
+    assert {event.place for seed in range(50) for event in chaos_plan.plan(seed, NODES)} == {"", *chaos_plan.PLACES}
 
 
 def test_things_happen_in_tasks_that_there_are() -> None:
@@ -66,36 +66,37 @@ FIRST += [(chaos_plan.PLACES[1], 35.0), ("Link", 0.3), (chaos_plan.PLACES[2], 4.
 FIRST += [("Hand on", 0.1), (chaos_plan.PLACES[4], 15.0), ("Compute", 6.0), *((f"Have {n}", 0.1) for n in range(9))]
 
 
-def simulated(events: list[chaos_plan.Event], speed: float, step: float = 0.2) -> list[tuple[str, str]]:
-    """What of it happens, and in which task, in a run of which a struck node has no part, and none after the mirror."""
-    said, now, rest, happened = "", 0.0, list(events), []
+def simulated(events: list[chaos_plan.Event], speed: float, step: float) -> list[tuple[str, str]]:
+    """What happens, and in which task, in a run without the struck nodes that ends 3 s after the mirror."""
+    said, now, away, rest, happened = "", 0.0, 0.0, list(events), []
     watch, lost = chaos_plan.Watch(), set[str]()
     for task, seconds in FIRST:
         said += f"\nTASK [role : {task}] ***\n"
-        out, away = set(lost), 0.0
+        out = set(lost)
         for turn, name in enumerate(NODES):
             # One after the other, as on a machine with few cores.
             end = now + (seconds if turn == 0 else 0.1 * seconds) / speed
-            while now < end and not away > 3.0:
+            while now < end and away < 3.0:
                 now += step
                 away += step if "mirror" in lost else 0.0
                 if rest and watch.due(rest[0], said, now):
+                    watch.struck(now)
                     happened.append((rest[0].kind, task))
                     if rest[0].kind == "controller":
                         return happened
                     lost.add(rest.pop(0).node or "mirror")
             if name not in out:
-                said += f"{'fatal' if name in lost or away > 3.0 else 'ok'}: [{name}]\n"
-        if "mirror" in lost:
+                said += f"{'fatal' if name in lost or away >= 3.0 else 'ok'}: [{name}]\n"
+        if away >= 3.0:
             break
     return happened
 
 
 @pytest.mark.parametrize("speed", [0.1, 1.0, 2.5])
 def test_all_of_it_happens_in_a_fast_run_and_in_a_slow_one(speed: float) -> None:
-    for seed in range(60):
+    for seed in range(40):
         events = chaos_plan.plan(seed, NODES)
-        happened = simulated(events, speed)
+        happened = simulated(events, speed, 0.2 if speed >= 1 else 1.0)
         assert [kind for kind, dummy in happened] == [event.kind for event in events], (seed, happened)
         assert all(dict(FIRST)[task] / speed > 1 for dummy, task in happened), (seed, happened)
 
@@ -236,6 +237,7 @@ def test_a_round_that_did_not_happen_is_no_proof(
     kept: bool,
 ) -> None:
     record = a_round(5, missed)
+    monkeypatch.setattr(chaos.depot, "light", lambda _: {})
     monkeypatch.setattr(chaos_kinds, "fresh", lambda *_: None)
     monkeypatch.setattr(chaos_kinds, "heal", lambda *_: None)
     monkeypatch.setattr(chaos, "strike", lambda *_: record["events"])

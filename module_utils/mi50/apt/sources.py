@@ -52,6 +52,11 @@ class RefreshError(Exception):
         super().__init__(text)
         self.kind = kind
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same may succeed a while later."""
+        return self.kind == "unreachable"
+
 
 def read_sources(text: str) -> list[Source]:
     """Stanzas of a deb822 source file, disabled ones left out."""

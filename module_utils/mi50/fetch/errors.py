@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
@@ -12,6 +13,8 @@ _PROXY_AUTH = 407
 _PROXY_CODES = (403, 502, 503, 504)  # what a proxy answers for a host behind it
 _ERROR = 400
 _TOO_MANY = 429
+# What a host that is being restarted looks like from elsewhere, before it refuses connections and then takes them.
+_AWAY = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
 
 WHAT = {
     "dns": "the host name does not resolve",
@@ -90,13 +93,20 @@ def explain(url: str, error: Exception, proxy: str) -> FetchError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         kind, detail = classify(reason, bool(proxy))
         broken = (ConnectionResetError, BrokenPipeError, http.client.IncompleteRead, http.client.RemoteDisconnected)
-        transient = kind == "timeout" or isinstance(reason, broken)
+        transient = kind in ("timeout", "refused") or isinstance(reason, broken) or _away(reason)
         if proxy and kind in ("dns", "refused"):  # the proxy is the only one this connection talked to
             kind = {"dns": "proxy_dns", "refused": "proxy_unreachable"}[kind]
     via = f" through the proxy {mask(proxy)}" if proxy else ""
     remedy = _REMEDY.get(kind, "Check the network, the DNS and the proxy settings of this machine")
     text = f"{mask(url)} cannot be fetched{via}: {WHAT[kind]} ({detail}). {remedy}."
     return (Interrupted if transient else FetchError)(text)
+
+
+def _away(reason: object) -> bool:
+    """Whether a host, or the server that knows its address, cannot be reached for now."""
+    if isinstance(reason, socket.gaierror):
+        return reason.errno == socket.EAI_AGAIN
+    return isinstance(reason, OSError) and reason.errno in _AWAY
 
 
 def mask(url: str) -> str:

@@ -22,6 +22,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "mi50_no_proxy": {"type": "str"},
     "mi50_report_dir": {"type": "path"},
     "mi50_cache_dir": {"type": "path"},
+    "mi50_patience": {"type": "int"},
     "mi50_build_dir": {"type": "path"},
     "mi50_builds": {"type": "list"},
     "mi50_reboot": {"type": "str", "choices": ["never", "ask", "auto"]},

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from ..fetch.download import Wanted as Download
 from ..fetch.ensure import ensure
-from ..fetch.errors import FetchError
+from ..fetch.errors import FetchError, Interrupted
 from ..fetch.record import sha256_of
 from ..models.progress import Progress
 from . import conflicts, dists, generations, index, pip, records, venv, wheels
 from .interpreter import Python, probe, require
 from .look import CLONE, Look
-from .model import RECORD, TRITONS, TorchEnvError, Wanted, canonical, packages
+from .model import RECORD, TRITONS, Away, TorchEnvError, Wanted, canonical, packages
 
 WHEELS = "wheels"
 # Left free on the file system of the environments, and what compiled Python adds to a wheel's files.
@@ -193,7 +193,8 @@ def _fetch(
     try:
         fetched = ensure(wanted, watch=watch)["files"]
     except FetchError as error:
-        raise TorchEnvError(f"{error} The environment in use was not touched.") from None
+        kind = Away if isinstance(error, Interrupted) else TorchEnvError
+        raise kind(f"{error} The environment in use was not touched.") from None
     family = {name: folder / link.file for name, link in links.items()}
     need = wheels.needed_triton(wheels.metadata(family["torch"])) if "torch" in family else ("", "")
     held = wheels.placeholders(scratch, triton, need, asked.triton_version)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from ..fetch.download import proxy_for
-from ..fetch.errors import explain, mask
-from .model import TorchEnvError, canonical
+from ..fetch.errors import Interrupted, explain, mask
+from .model import Away, TorchEnvError, canonical
 
 SECONDS = 60
 _LIMIT = 64 << 20
@@ -70,7 +70,8 @@ def page(base: str, project: str) -> list[Link]:
             text = answer.read(_LIMIT).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         why = explain(address, error, proxy_for(address))
-        raise TorchEnvError(f"{why} Or set mi50_url_pytorch to a mirror of PyTorch's index.") from None
+        kind = Away if isinstance(why, Interrupted) else TorchEnvError
+        raise kind(f"{why} Or set mi50_url_pytorch to a mirror of PyTorch's index.") from None
     reader = _Links()
     reader.feed(text)
     return [link for href in reader.found if (link := _link(urljoin(url, href))).file.endswith(".whl")]

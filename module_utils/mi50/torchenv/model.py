@@ -28,6 +28,10 @@ class TorchEnvError(Exception):
     """Something a user can put right; the text names what was found, the value, and the way out."""
 
 
+class Away(TorchEnvError):
+    """A server does not answer; a later try may succeed."""
+
+
 class Triton(NamedTuple):
     """The wheel that takes stock triton's place: its path on the node, and its sha256 where known."""
 

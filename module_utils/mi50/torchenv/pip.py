@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import process
-from .model import TorchEnvError
+from .model import Away, TorchEnvError
 
 HOURS = 3600.0
 # What would lead pip elsewhere, or tie it to what it is about to change.
@@ -25,6 +25,9 @@ _OFFLINE = re.compile(
     r"(Failed to establish a new connection|Name or service not known|Temporary failure in name resolution|"
     r"Connection refused|Max retries exceeded|ProxyError|ReadTimeoutError|Network is unreachable|HTTP error \d+)"
 )
+
+# An index that answers so goes on answering so.
+_ANSWERED = re.compile(r"HTTP error 4\d\d|No space left on device|Disk quota exceeded")
 
 
 def run(python: Path | str, arguments: Sequence[str], seconds: float = 2 * HOURS) -> process.Finished:
@@ -46,7 +49,7 @@ def must(python: Path | str, arguments: Sequence[str], doing: str) -> str:
     output = done.output.decode("utf-8", "replace")
     if done.code:
         text = output + done.errors.decode("utf-8", "replace")
-        raise TorchEnvError(f"{doing}: {words(text)} {remedy(text)}")
+        raise (Away if away(text) else TorchEnvError)(f"{doing}: {words(text)} {remedy(text)}")
     return output
 
 
@@ -71,6 +74,11 @@ def remedy(text: str) -> str:
     if "No matching distribution" in text:
         return "The package index has no such package; set mi50_url_pypi to a complete one."
     return "The environment in use was not touched."
+
+
+def away(text: str) -> bool:
+    """Whether pip failed because an index did not answer, which may pass."""
+    return bool(_OFFLINE.search(text)) and not _ANSWERED.search(text)
 
 
 def check(python: Path | str) -> set[str]:

@@ -183,6 +183,24 @@ def test_no_network_names_the_way_out(run, keys, monkeypatch):
         assert words in result["msg"]
 
 
+@pytest.mark.parametrize(("status", "passing"), [(-1, True), (503, True), (429, True), (404, False), (403, False)])
+def test_a_key_that_may_be_had_later(run, plugin, monkeypatch, status, passing):
+    monkeypatch.setattr(
+        plugin("library", "apt_source"), "fetch_url", lambda *_, **__: (None, {"status": status, "msg": "x"})
+    )
+    result = run(key_url="http://mirror.example/rocm.gpg.key")
+    assert result["failed"] is True and result["passing"] is passing, result
+
+
+def test_lists_that_may_be_had_later(run, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    away = run(uri="http://127.0.0.1:9/radeon")
+    assert away["failed"] is True and (away["kind"], away["passing"]) == ("unreachable", True), away
+    gone = run(uri="file:/nowhere")
+    assert gone["failed"] is True and gone["passing"] is False, gone
+
+
 def test_foreign_packages_are_named(run, repository):
     run()
     status = repository / "root/var/lib/dpkg/status"

@@ -118,6 +118,28 @@ def test_no_network_to_the_package_index(refused: Refused, monkeypatch: pytest.M
     assert "mi50_url_pypi" in words and "not touched" in words
 
 
+def test_what_may_pass_is_told_from_what_will_not(node: Node, tmp_path: Path) -> None:
+    with pytest.raises(model.Away):
+        node.make(index="http://127.0.0.1:9/whl/rocm6.4")
+    with pytest.raises(model.TorchEnvError) as error:
+        node.make(index=(tmp_path / "none").as_uri())
+    assert not isinstance(error.value, model.Away)
+
+
+@pytest.mark.parametrize(
+    ("said", "passing"),
+    [
+        ("Max retries exceeded with url: /simple/ (Failed to establish a new connection: No route to host)", True),
+        ("ERROR: HTTP error 503 while getting http://mirror.example/x.whl", True),
+        ("ERROR: HTTP error 404 while getting http://mirror.example/x.whl", False),
+        ("ReadTimeoutError\nOSError: [Errno 28] No space left on device", False),
+        ("ERROR: No matching distribution found for torch", False),
+    ],
+)
+def test_which_words_of_pip_may_pass(said: str, passing: bool) -> None:
+    assert pip.away(said) is passing
+
+
 def test_a_refused_first_run_leaves_no_folders(node: Node) -> None:
     with pytest.raises(model.TorchEnvError):
         node.make(index="http://127.0.0.1:9/whl/rocm6.4")
