@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from lab import accuracy, bench, cache, chaos, engine, fleet, gateway_cost, inventory, measure, nodes, site
 from lab.console import say
@@ -93,15 +94,12 @@ def verb_measure(settings: Settings, rest: list[str]) -> int:
 
 def verb_fleet(settings: Settings, rest: list[str]) -> int:
     """Nodes from nothing through the artifact mirror, counted; --cut: from a folder, without a network."""
-    up(settings, mirror_only=True)
-    return fleet.main(settings, rest)
+    return fleet.main(settings, rest, partial(up, mirror_only=True))
 
 
 def verb_chaos(settings: Settings, rest: list[str]) -> int:
     """Break things while site.yml runs, by a seed; a re-run has to mend it."""
-    if "--plan" not in rest:
-        up(settings, mirror_only=True)
-    return chaos.main(settings, rest)
+    return chaos.main(settings, rest, partial(up, mirror_only=True))
 
 
 def verb_down(settings: Settings, rest: list[str]) -> int:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,11 @@ def _conclude(record: dict[str, Any], output: Path) -> None:
         raise LabError("the chaos left something: see above, and chaos-*.log in the lab's cache")
 
 
-def main(settings: Settings, rest: list[str]) -> int:
-    """One round of chaos on fresh nodes; return 0, or NOT_WHOLE when something of it did not happen."""
+def main(settings: Settings, rest: list[str], up: Callable[[Settings], object]) -> int:
+    """One round of chaos on fresh nodes; return 0, or NOT_WHOLE when something of it did not happen.
+
+    The lab is brought `up` once the arguments are known to be good.
+    """
     parser = argparse.ArgumentParser(prog="script/lab chaos")
     parser.add_argument("--seed", type=int, default=906)
     parser.add_argument("--kinds", default=",".join(sorted(KINDS)), help="some of: %(default)s")
@@ -207,6 +211,7 @@ def main(settings: Settings, rest: list[str]) -> int:
         say(f"seed {options.seed}: {event}")
     if options.plan:
         return 0
+    up(settings)
     wanted = STAGES[STAGES.index(options.begin) : STAGES.index(options.end) + 1]
     state = settings.cache / f"chaos-{options.seed}-{settings.nodes}.json"
     record: dict[str, Any] = {"seed": options.seed, "nodes": settings.nodes}

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +34,14 @@ class Row:
     local: int
 
 
-def main(settings: Settings, rest: list[str]) -> int:
-    """Run what is asked for and write the table."""
+def main(settings: Settings, rest: list[str], up: Callable[[Settings], object]) -> int:
+    """Bring the lab `up` once the arguments are known to be good, run what is asked for and write the table."""
     parser = argparse.ArgumentParser(prog="script/lab fleet")
     parser.add_argument("counts", nargs="*", type=int, default=[1, 8], help="numbers of nodes (1 8)")
     parser.add_argument("--cut", action="store_true", help="install from an exported folder with every route cut")
     parser.add_argument("--output", type=Path, default=settings.root / "docs" / "fleet-runs.json")
     options = parser.parse_args(rest)
+    up(settings)
     if options.cut:
         for count in options.counts:
             record = isolated(dataclasses.replace(settings, nodes=count))

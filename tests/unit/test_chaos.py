@@ -245,6 +245,6 @@ def test_a_round_that_did_not_happen_is_no_proof(
     monkeypatch.setattr(chaos, "check", lambda *_, **__: {name: record[name] for name in END})
     output = tmp_path / "runs.json"
     settings = Settings(root=Path.cwd(), cache=tmp_path, nodes=8)
-    assert chaos.main(settings, ["--seed", "5", "--output", str(output)]) == code
+    assert chaos.main(settings, ["--seed", "5", "--output", str(output)], lambda _: None) == code
     assert output.exists() is kept
     assert ("kill did not happen" in "".join(capsys.readouterr())) is not kept

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import __main__ as command
 from lab import cache, measure, site
 from lab.mirror import packages, rocblas
 from lab.settings import LabError, from_environment, lab_name
@@ -114,3 +115,13 @@ def test_what_was_measured_before_stays_on_the_page(tmp_path: Path) -> None:
     assert measure.earlier(page) == ""
     page.write_text(f"# Scale\n\nold\n\n{measure.EARLIER}\n| x | 1 |\n")
     assert measure.earlier(page) == f"\n{measure.EARLIER}\n| x | 1 |\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["fleet", "some"], ["fleet", "--help"], ["chaos", "--sed", "x"], ["chaos", "--help"]]
+)
+def test_nothing_is_built_for_words_that_are_wrong(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command.engine, "ensure", lambda _: pytest.fail("the lab came up"))
+    with pytest.raises(SystemExit) as ended:
+        command.main(words)
+    assert ended.value.code == (0 if "--help" in words else 2)
