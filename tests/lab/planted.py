@@ -35,7 +35,8 @@ mi50_fand_last_cycle_boottime_seconds 1
 mi50_fand_ladder_rung{gpu="0000:03:00.0"} 1
 """
 # Beside node-exporter's own, so with its own words for each metric: it gives out none of two that differ.
-DISK = """\
+DISK = "/models"
+FULL = """\
 # HELP node_filesystem_avail_bytes Filesystem space available to non-root users in bytes.
 # TYPE node_filesystem_avail_bytes gauge
 node_filesystem_avail_bytes{device="/dev/full",fstype="ext4",mountpoint="/models"} 5e9
@@ -81,7 +82,7 @@ LONG = (
         f"mv {ONE}/hwmon/hwmon*/temp2_input {AWAY}",
         f"mv {AWAY} $(dirname {ONE}/hwmon/hwmon*/temp2_label)/temp2_input",
     ),
-    Condition(["Mi50DiskNearlyFull"], SPARE, _written(DISK, f"{TEXT}/disk.prom"), f"rm {TEXT}/disk.prom"),
+    Condition(["Mi50DiskNearlyFull"], SPARE, _written(FULL, f"{TEXT}/disk.prom"), f"rm {TEXT}/disk.prom"),
     Condition(
         ["Mi50FanStalled", "Mi50FanWeak", "Mi50FanDaemonFault", "Mi50FanUnverified", "Mi50FanDaemonSilent",
          "Mi50FanLadder"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,13 @@ def soon(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
+def _named(labels: Iterable[Mapping[str, str]]) -> set[tuple[str, str]]:
+    """Alerts with their nodes; not those of this machine's own disk, which every node sees as well."""
+    return {
+        (one["alertname"], one["instance"]) for one in labels if one.get("mountpoint", planted.DISK) == planted.DISK
+    }
+
+
 @dataclass
 class Watching:
     """Three nodes, and what they are asked for."""
@@ -67,19 +74,16 @@ class Watching:
         return self.ask(f"query?query={quote(text)}")["result"]
 
     def firing(self) -> set[tuple[str, str]]:
-        found = [one for one in self.ask("alerts")["alerts"] if one["state"] == "firing"]
-        return {(one["labels"]["alertname"], one["labels"]["instance"]) for one in found}
+        return _named(one["labels"] for one in self.ask("alerts")["alerts"] if one["state"] == "firing")
 
     def fired(self) -> set[tuple[str, str]]:
         """What has fired within the hour, whether or not it still does."""
-        found = self.query('last_over_time(ALERTS{alertstate="firing"}[1h])')
-        return {(one["metric"]["alertname"], one["metric"]["instance"]) for one in found}
+        return _named(one["metric"] for one in self.query('last_over_time(ALERTS{alertstate="firing"}[1h])'))
 
     def told(self, status: str) -> set[tuple[str, str]]:
         """What the receiver was told to be `firing` or `resolved`."""
         bodies = map(json.loads, self.lab.ssh(WATCH, "cat /srv/told 2>/dev/null || true").splitlines())
-        told = [one for body in bodies for one in body["alerts"] if one["status"] == status]
-        return {(one["labels"]["alertname"], one["labels"]["instance"]) for one in told}
+        return _named(one["labels"] for body in bodies for one in body["alerts"] if one["status"] == status)
 
     def plant(self, conditions: Sequence[Condition]) -> None:
         assert self.firing() & planted.of(conditions) == set()
