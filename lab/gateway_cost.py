@@ -177,7 +177,7 @@ def _page(rows: list[tuple[Seen, Seen]], version: str, load: float) -> str:
         rows="\n".join(_row(number, *row) for number, row in enumerate(rows)),
         more=more,
         decode=slower,
-        priority="All three run before everything else on this machine (nice -15)." if FIRST else "",
+        priority=f"All three run before other work on this machine (nice {os.nice(0) - 15})." if FIRST else "",
     )
 
 
