@@ -164,7 +164,9 @@ from ansible.module_utils.urls import fetch_url
 ROOT = Path("/")
 HTTP_OK = 200
 # What fetch_url says of a server that did not answer at all, and of those that ask for patience.
-NO_ANSWER, TOO_MANY, SERVER_ERROR = -1, 429, 500
+NO_ANSWER = -1
+TOO_MANY = 429
+SERVER_ERROR = 500
 
 
 def proxies() -> dict[str, str]:
