@@ -121,6 +121,25 @@ def test_a_start_by_systemd_is_left_alone(
     assert "systemd starts it anew" in found["text"]
 
 
+def test_an_answer_says_nothing_of_a_server_that_was_started_since(
+    machine: Machine, check: Check, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check()
+    ask = health.probe.look
+
+    def look(config: dict[str, Any], *, completion: bool) -> health.Answer | None:
+        found = ask(config, completion=completion)
+        systemd.state["InvocationID"] = "two"
+        return found
+
+    monkeypatch.setattr(health.probe, "look", look)
+    assert check()["state"] == "loading"
+    asked = machine.completions
+    assert check()["state"] == "ready"
+    assert machine.completions == asked + 1, "the new server was not put to the proof"
+    assert systemd.restarted == 0
+
+
 def test_an_unloaded_model_is_mended(machine: Machine, check: Check, systemd: Systemd) -> None:
     check()
     machine.loaded = ""
